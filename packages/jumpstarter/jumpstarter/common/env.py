@@ -1,0 +1,40 @@
+"""Names of the environment variables that the core reads or sets."""
+
+JUMPSTARTER_HOST = "JUMPSTARTER_HOST"
+"""Address of the session: path of a unix socket, or host:port."""
+
+JMP_DRIVERS_ALLOW = "JMP_DRIVERS_ALLOW"
+"""Comma-separated patterns of client classes to load; UNSAFE allows all that can be imported."""
+
+JMP_DRIVERS_UNSAFE = "JMP_DRIVERS_UNSAFE"
+"""`1` or `true`: as UNSAFE in JMP_DRIVERS_ALLOW."""
+
+JMP_SUPPRESS_DRIVER_WARNINGS = "_JMP_SUPPRESS_DRIVER_WARNINGS"
+"""Set: do not warn of client classes that are not available."""
+
+JMP_GRPC_INSECURE = "JMP_GRPC_INSECURE"
+"""`1`: JUMPSTARTER_HOST speaks clear text."""
+
+JUMPSTARTER_GRPC_INSECURE = "JUMPSTARTER_GRPC_INSECURE"
+"""Older name of JMP_GRPC_INSECURE."""
+
+JMP_GRPC_PASSPHRASE = "JMP_GRPC_PASSPHRASE"
+"""Passphrase of the exporter at JUMPSTARTER_HOST."""
+
+JMP_EXPORTER = "JMP_EXPORTER"
+"""Name of the exporter that a shell is attached to."""
+
+JMP_EXPORTER_LABELS = "JMP_EXPORTER_LABELS"
+"""Its labels, as k=v,k=v."""
+
+JMP_LEASE = "JMP_LEASE"
+"""Name of the lease that a shell holds."""
+
+JMP_NAMESPACE = "JMP_NAMESPACE"
+"""Namespace, where a configuration leaves it out."""
+
+JMP_NAME = "JMP_NAME"
+"""Name, where a configuration leaves it out."""
+
+GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+"""PEM file of the certificate authorities that TLS connections trust."""

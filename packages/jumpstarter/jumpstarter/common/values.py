@@ -1,0 +1,118 @@
+"""Python values in the wire form of driver calls, `google.protobuf.Value`.
+
+The public form is JSON's: every number is a double and comes back as `float`, keys of a mapping are
+strings and their order is not kept, NaN and infinities become null, bytes travel as UTF-8 text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, cast
+
+from google.protobuf.struct_pb2 import NULL_VALUE, Value
+
+MAX_DEPTH = 64
+"""How deeply lists and mappings may nest."""
+
+
+def encode_value(obj: object) -> Value:
+    """The wire form of a value.
+
+    Plain values are coded directly; models, dataclasses, dates, UUIDs and the like as pydantic writes them to JSON.
+    Raises ValueError for what has no JSON form, bytes that are not UTF-8 and nesting deeper than MAX_DEPTH.
+    """
+    value = Value()
+    _encode(value, obj, 0)
+    return value
+
+
+def _encode(value: Value, obj: object, depth: int) -> None:  # noqa: C901 a table of types
+    kind = type(obj)
+    if kind is str:
+        value.string_value = cast(str, obj)
+    elif obj is None:
+        value.null_value = NULL_VALUE
+    elif kind is bool:
+        value.bool_value = cast(bool, obj)
+    elif kind is int or kind is float:
+        _encode_number(value, cast(float, obj))
+    elif depth >= MAX_DEPTH:
+        raise ValueError(f"value nests deeper than {MAX_DEPTH} levels")
+    elif kind is dict:
+        fields = value.struct_value.fields
+        for key, item in cast("dict[object, object]", obj).items():
+            _encode(fields[key if type(key) is str else _key(key)], item, depth + 1)
+    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+        add = value.list_value.values.add
+        value.list_value.SetInParent()
+        for item in cast("list[object]", obj):
+            _encode(add(), item, depth + 1)
+    else:
+        _encode(value, _plain(obj), depth + 1)
+    if kind is dict and not obj:
+        value.struct_value.SetInParent()
+
+
+def _encode_number(value: Value, number: float) -> None:
+    try:
+        finite = math.isfinite(number)
+    except OverflowError:
+        raise ValueError(f"integer of {int(number).bit_length()} bits does not fit the wire; send it as text") from None
+    if finite:
+        value.number_value = number
+    else:
+        value.null_value = NULL_VALUE
+
+
+def _key(key: object) -> str:
+    """The text of a mapping's key, as JSON has it."""
+    plain = key if isinstance(key, str | int | float) or key is None else _plain(key)
+    match plain:
+        case str():
+            return str(plain)
+        case None:
+            return "None"
+        case bool():
+            return "true" if plain else "false"
+        case int() | float():
+            return str(plain)
+        case _:
+            raise ValueError(f"a mapping's key of type {type(key).__name__} cannot be sent")
+
+
+def _plain(obj: object) -> object:
+    """The JSON-like form of a value that is not plain itself."""
+    if isinstance(obj, bytes | bytearray | memoryview):
+        return bytes(obj).decode()
+    if isinstance(obj, Enum):
+        return cast(object, obj.value)
+    if isinstance(obj, str):
+        return str.__str__(obj)
+    if isinstance(obj, int):
+        return int(obj)
+    if isinstance(obj, float):
+        return float(obj)
+    if isinstance(obj, Mapping):
+        return dict(cast("Mapping[object, object]", obj))
+    from pydantic import TypeAdapter  # slow to import, and rarely needed
+
+    return cast(object, TypeAdapter(Any).dump_python(obj, mode="json"))
+
+
+def decode_value(value: Value) -> Any:  # noqa: ANN401 what a peer sends has no type
+    """The Python value of a wire form; an unset one is None."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return value.number_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return {key: decode_value(item) for key, item in value.struct_value.fields.items()}
+        case "list_value":
+            return [decode_value(item) for item in value.list_value.values]
+        case _:
+            return None

@@ -1,0 +1,124 @@
+"""`Driver`, the base of every driver: a place in a tree, and methods that clients may call."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABCMeta, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectStream
+    from jumpstarter_protocol import jumpstarter_pb2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Driver(Metadata, metaclass=ABCMeta):
+    """A device, or a group of devices, on the exporter's host.
+
+    Subclasses are dataclasses, of the standard library or of pydantic; their fields are the driver's configuration.
+    Creating one checks its configuration; hardware is touched in exported methods, `reset` and `close`.
+    """
+
+    # read by pydantic where a subclass is a pydantic dataclass
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
+
+    children: dict[str, Driver] = field(default_factory=dict["str", "Driver"])
+    """Drivers below this one, by name."""
+
+    resources: dict[UUID, Any] = field(default_factory=dict[UUID, Any], init=False)
+    """Byte streams that a client offers, until a call takes them."""
+
+    description: str | None = None
+    """Shown in place of the client's own help text."""
+
+    methods_description: dict[str, str] = field(default_factory=dict[str, str])
+    """Help texts of commands, by command name."""
+
+    log_level: str = "INFO"
+    """Least severe level that this driver logs."""
+
+    logger: logging.Logger = field(init=False)
+    """Log of this driver; its lines reach the clients of the session."""
+
+    def __post_init__(self) -> None:
+        """Finish construction; cooperative: calls the next `__post_init__` of the class's bases."""
+        parent = super()
+        if hasattr(parent, "__post_init__"):
+            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue] some other base of the subclass
+        self.logger = logging.getLogger(f"driver.{type(self).__name__}")
+        self.logger.setLevel(self.log_level)
+
+    @classmethod
+    @abstractmethod
+    def client(cls) -> str:
+        """Dotted path of the client class, as text: an exporter need not import it."""
+
+    def extra_labels(self) -> dict[str, str]:
+        """Labels beyond those of the configuration."""
+        return {}
+
+    def reset(self) -> None:
+        """Bring the device to its initial state; called when a session starts."""
+        for child in self.children.values():
+            child.reset()
+
+    def close(self) -> None:
+        """Let go of the device; called once when a session ends. One child's failure does not stop the others."""
+        failures: list[Exception] = []
+        for name, child in self.children.items():
+            try:
+                child.close()
+            except Exception as e:  # noqa: BLE001 collected, and raised together below
+                e.add_note(f"while closing {name}")
+                failures.append(e)
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} children of {self.name} failed to close", failures)
+
+    @asynccontextmanager
+    async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ANN401, ASYNC109
+        """Open the byte stream that a client offers by a handle, to read an upload or write a download.
+
+        `timeout` bounds the transfer, in seconds. Raises ValueError for a malformed, unknown or used handle.
+        """
+        from .resource import open_resource
+
+        async with open_resource(self, handle, timeout) as stream:
+            yield stream
+
+    def report(self, *, parent: Driver | None = None, name: str | None = None) -> jumpstarter_pb2.DriverInstanceReport:
+        """What a client is told of this instance, under a parent and by a name."""
+        from jumpstarter_protocol import jumpstarter_pb2
+
+        labels = self.labels | self.extra_labels() | {CLIENT_LABEL: self.client()}
+        if name is not None:
+            labels[NAME_LABEL] = name
+        return jumpstarter_pb2.DriverInstanceReport(
+            uuid=str(self.uuid),
+            parent_uuid=str(parent.uuid) if parent is not None else None,
+            labels=labels,
+            description=self.description or None,
+            methods_description=self.methods_description,
+        )
+
+    def enumerate(
+        self, *, root: Driver | None = None, parent: Driver | None = None, name: str | None = None
+    ) -> list[tuple[UUID, Driver | None, str | None, Driver]]:
+        """The tree from here, depth first: (uuid, parent, name, instance) for every path.
+
+        `root` is the root of the whole tree, from which references to other instances are resolved.
+        """
+        root = self if root is None else root
+        found: list[tuple[UUID, Driver | None, str | None, Driver]] = [(self.uuid, parent, name, self)]
+        for child_name, child in self.children.items():
+            found += child.enumerate(root=root, parent=self, name=child_name)
+        return found

@@ -1,0 +1,1 @@
+"""Byte streams joined to byte streams."""

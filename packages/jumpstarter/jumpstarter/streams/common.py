@@ -1,0 +1,126 @@
+"""Joining two byte streams, with back-pressure and half-close."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from anyio import (
+    BrokenResourceError,
+    CancelScope,
+    ClosedResourceError,
+    EndOfStream,
+    create_memory_object_stream,
+    create_task_group,
+)
+from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, AnyByteStream, ByteReceiveStream, ObjectStream
+from anyio.streams.stapled import StapledObjectStream
+
+CHUNK = 256 * 1024
+"""Most bytes that are read from a byte stream at once."""
+
+MEMORY_STREAM_ITEMS = 32
+"""Items that a memory stream holds each way."""
+
+
+class PeerClosed(EndOfStream):
+    """The peer sent its last byte and will read no more, so the stream ends both ways."""
+
+
+async def copy_stream(dst: AnyByteSendStream, src: AnyByteReceiveStream) -> None:
+    """Copy until `src` ends, then end `dst` that way. Errors of either side are raised, so a cut never looks like an end.
+
+    Raises PeerClosed, after ending `dst`, when the peer behind `src` reads no more either.
+    """
+    closed: PeerClosed | None = None
+    try:
+        if isinstance(src, ByteReceiveStream):
+            while True:
+                await dst.send(await src.receive(CHUNK))
+        else:
+            while True:
+                await dst.send(await src.receive())
+    except PeerClosed as e:
+        closed = e
+    except EndOfStream:
+        pass
+    await _send_eof(dst)
+    if closed is not None:
+        raise closed
+
+
+async def _send_eof(stream: AnyByteSendStream) -> None:
+    """Half-close, where the stream can; a device that is gone by then has nothing more to be told."""
+    if send_eof := getattr(stream, "send_eof", None):
+        try:
+            await send_eof()
+        except (AttributeError, NotImplementedError, OSError, ClosedResourceError):
+            return
+
+
+async def join_streams(a: AnyByteStream, b: AnyByteStream) -> None:
+    """Copy both ways until both directions have ended.
+
+    The end of one direction leaves the other open. An error in one ends both and is raised; neither stream is closed.
+    """
+    async with create_task_group() as tasks:
+        scope = tasks.cancel_scope
+        failure: list[BaseException] = []
+
+        async def copy(dst: AnyByteStream, src: AnyByteStream) -> None:
+            try:
+                await copy_stream(dst, src)
+            except PeerClosed:
+                scope.cancel()
+            except Exception as e:  # noqa: BLE001 raised by the joined call, without the task group's wrapping
+                failure.append(e)
+                scope.cancel()
+
+        tasks.start_soon(copy, b, a)
+        tasks.start_soon(copy, a, b)
+    if failure:
+        raise failure[0]
+
+
+@asynccontextmanager
+async def forward_stream(a: AnyByteStream, b: AnyByteStream) -> AsyncGenerator[None]:
+    """Own two streams and join them meanwhile; leaving the context waits for both directions to end.
+
+    Raises what broke one of them, after closing both.
+    """
+    failure: list[Exception] = []
+
+    async def join() -> None:
+        try:
+            await join_streams(a, b)
+        except Exception as e:  # noqa: BLE001 raised below, without the task group's wrapping
+            failure.append(e)
+
+    try:
+        async with create_task_group() as tasks:
+            tasks.start_soon(join)
+            try:
+                yield
+            except Exception as e:  # noqa: BLE001 raised below, without the task group's wrapping
+                failure.append(e)
+                tasks.cancel_scope.cancel()
+    finally:
+        with CancelScope(shield=True):
+            await a.aclose()
+            await b.aclose()
+    if failure:
+        raise failure[0]
+
+
+def create_memory_stream() -> tuple[ObjectStream[bytes], ObjectStream[bytes]]:
+    """The two ends of a duplex pipe in memory; a full direction makes its sender wait."""
+    a_send, b_receive = create_memory_object_stream[bytes](MEMORY_STREAM_ITEMS)
+    b_send, a_receive = create_memory_object_stream[bytes](MEMORY_STREAM_ITEMS)
+    return StapledObjectStream(a_send, a_receive), StapledObjectStream(b_send, b_receive)
+
+
+def broken(message: str, cause: BaseException | None = None) -> BrokenResourceError:
+    """A BrokenResourceError that says why."""
+    error = BrokenResourceError(message)
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,40 @@
+"""Metadata that a byte stream carries beside its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyio import TypedAttributeSet, typed_attribute
+from anyio.abc import AnyByteStream, ObjectStream
+
+
+class MetadataStreamAttributes(TypedAttributeSet):
+    """Typed attributes of a stream with metadata."""
+
+    metadata: dict[str, str] = typed_attribute()
+
+
+@dataclass(eq=False)
+class MetadataStream(ObjectStream[bytes]):
+    """A stream with metadata, which reach the client before the first byte."""
+
+    stream: AnyByteStream
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def send(self, item: bytes) -> None:
+        await self.stream.send(item)
+
+    async def receive(self) -> bytes:
+        return await self.stream.receive()
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return {**self.stream.extra_attributes, MetadataStreamAttributes.metadata: lambda: self.metadata}
