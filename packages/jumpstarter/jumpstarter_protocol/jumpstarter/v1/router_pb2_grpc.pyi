@@ -19,9 +19,9 @@ class RouterServiceStub:
 # Exists for type checkers only: what RouterServiceStub is on an asynchronous channel.
 @typing.type_check_only
 class RouterServiceAsyncStub(RouterServiceStub):
-    Stream: grpc.aio.StreamStreamMultiCallable[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamRequest, jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse]  # pyright: ignore[reportIncompatibleVariableOverride]
+    Stream: grpc.aio.StreamStreamMultiCallable[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamRequest, jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse]  # type: ignore[assignment]
 
 class RouterServiceServicer:
-    def Stream(self, request_iterator: AsyncIterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamRequest], context: _Context) -> Iterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse] | AsyncIterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse]: ...
+    def Stream(self, request_iterator: AsyncIterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamRequest], context: _Context) -> Iterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse] | AsyncIterator[jumpstarter_protocol.jumpstarter.v1.router_pb2.StreamResponse] | Awaitable[None]: ...
 
 def add_RouterServiceServicer_to_server(servicer: RouterServiceServicer, server: grpc.Server | grpc.aio.Server) -> None: ...

@@ -19,7 +19,7 @@ class TelemetryServiceStub:
 # Exists for type checkers only: what TelemetryServiceStub is on an asynchronous channel.
 @typing.type_check_only
 class TelemetryServiceAsyncStub(TelemetryServiceStub):
-    PushLogs: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsRequest, jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsResponse]  # pyright: ignore[reportIncompatibleVariableOverride]
+    PushLogs: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsRequest, jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsResponse]  # type: ignore[assignment]
 
 class TelemetryServiceServicer:
     def PushLogs(self, request: jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsRequest, context: _Context) -> jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsResponse | Awaitable[jumpstarter_protocol.jumpstarter.v1.telemetry_pb2.PushLogsResponse]: ...

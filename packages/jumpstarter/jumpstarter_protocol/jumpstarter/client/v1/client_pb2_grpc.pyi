@@ -27,14 +27,14 @@ class ClientServiceStub:
 # Exists for type checkers only: what ClientServiceStub is on an asynchronous channel.
 @typing.type_check_only
 class ClientServiceAsyncStub(ClientServiceStub):
-    GetExporter: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.GetExporterRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Exporter]  # pyright: ignore[reportIncompatibleVariableOverride]
-    ListExporters: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListExportersRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListExportersResponse]  # pyright: ignore[reportIncompatibleVariableOverride]
-    GetLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.GetLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # pyright: ignore[reportIncompatibleVariableOverride]
-    ListLeases: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListLeasesRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListLeasesResponse]  # pyright: ignore[reportIncompatibleVariableOverride]
-    CreateLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.CreateLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # pyright: ignore[reportIncompatibleVariableOverride]
-    UpdateLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.UpdateLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # pyright: ignore[reportIncompatibleVariableOverride]
-    DeleteLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.DeleteLeaseRequest, google.protobuf.empty_pb2.Empty]  # pyright: ignore[reportIncompatibleVariableOverride]
-    RotateToken: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.RotateTokenRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.RotateTokenResponse]  # pyright: ignore[reportIncompatibleVariableOverride]
+    GetExporter: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.GetExporterRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Exporter]  # type: ignore[assignment]
+    ListExporters: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListExportersRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListExportersResponse]  # type: ignore[assignment]
+    GetLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.GetLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # type: ignore[assignment]
+    ListLeases: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListLeasesRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.ListLeasesResponse]  # type: ignore[assignment]
+    CreateLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.CreateLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # type: ignore[assignment]
+    UpdateLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.UpdateLeaseRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Lease]  # type: ignore[assignment]
+    DeleteLease: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.DeleteLeaseRequest, google.protobuf.empty_pb2.Empty]  # type: ignore[assignment]
+    RotateToken: grpc.aio.UnaryUnaryMultiCallable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.RotateTokenRequest, jumpstarter_protocol.jumpstarter.client.v1.client_pb2.RotateTokenResponse]  # type: ignore[assignment]
 
 class ClientServiceServicer:
     def GetExporter(self, request: jumpstarter_protocol.jumpstarter.client.v1.client_pb2.GetExporterRequest, context: _Context) -> jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Exporter | Awaitable[jumpstarter_protocol.jumpstarter.client.v1.client_pb2.Exporter]: ...
