@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from anyio import (
     BrokenResourceError,
@@ -13,7 +15,7 @@ from anyio import (
     create_memory_object_stream,
     create_task_group,
 )
-from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, AnyByteStream, ByteReceiveStream, ObjectStream
+from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, AnyByteStream, ByteReceiveStream, ObjectStream, SocketAttribute
 from anyio.streams.stapled import StapledObjectStream
 
 CHUNK = 256 * 1024
@@ -82,6 +84,17 @@ async def join_streams(a: AnyByteStream, b: AnyByteStream) -> None:
         raise failure[0]
 
 
+def abort_stream(stream: object) -> None:
+    """Make the end of a stream an error for its peer, where it can be one: a TCP socket is reset instead of closed."""
+    if abort := getattr(stream, "abort", None):
+        abort()
+    elif extra := getattr(stream, "extra", None):
+        sock = extra(SocketAttribute.raw_socket, None)
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 @asynccontextmanager
 async def forward_stream(a: AnyByteStream, b: AnyByteStream) -> AsyncGenerator[None]:
     """Own two streams and join them meanwhile; leaving the context waits for both directions to end.
@@ -106,8 +119,10 @@ async def forward_stream(a: AnyByteStream, b: AnyByteStream) -> AsyncGenerator[N
                 tasks.cancel_scope.cancel()
     finally:
         with CancelScope(shield=True):
-            await a.aclose()
-            await b.aclose()
+            for stream in (a, b):
+                if failure:
+                    abort_stream(stream)
+                await stream.aclose()
     if failure:
         raise failure[0]
 

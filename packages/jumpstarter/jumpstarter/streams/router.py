@@ -130,8 +130,8 @@ class RouterStream(ObjectStream[bytes]):
             return
         try:
             if self._client is None:
-                with move_on_after(LINGER_TIMEOUT):
-                    await self._goaway(b"")
+                with move_on_after(FINISH_TIMEOUT):
+                    await self._goaway(CLOSE)
             else:
                 finishes = FINISHES in self._metadata
                 with move_on_after(FINISH_TIMEOUT if finishes else LINGER_TIMEOUT):
@@ -140,7 +140,7 @@ class RouterStream(ObjectStream[bytes]):
         except BrokenResourceError:
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
-            self.cancel()
+            self.abort()
 
     async def _drain(self) -> None:
         """Read on until the call ends, so that its end is not taken from the exporter while it uses our last bytes."""
@@ -150,7 +150,7 @@ class RouterStream(ObjectStream[bytes]):
         except BrokenResourceError:
             return
 
-    def cancel(self) -> None:
+    def abort(self) -> None:
         """End the stream at once, without a clean end: the peer sees an error unless both directions had ended."""
         self._closed = True
         if self._client is not None:

@@ -1,0 +1,102 @@
+"""Connecting to an exporter."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from ..common.exceptions import ExporterUnreachableError
+from ..common.limits import CONNECT_TIMEOUT
+from ..streams.portal import LazyPortal
+from .connection import Connection, Endpoint, Stub
+from .core import driver_error
+from .tree import Policy, build_tree
+
+if TYPE_CHECKING:
+    from ..config.tls import TLSConfigV1Alpha1
+    from ..streams.portal import Portal
+    from .base import DriverClient
+
+_UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+@contextmanager
+def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) -> Generator[DriverClient]:
+    """Connect to an exporter from blocking code; yields the client of its root.
+
+    No event loop runs until something asynchronous is used. Raises ExporterUnreachableError after CONNECT_TIMEOUT.
+    """
+    with ExitStack() as stack:
+        portal = portal or LazyPortal(stack)
+        connection = Connection(portal, stack, endpoint=endpoint)
+        assert connection.blocking is not None
+        try:
+            report = connection.blocking.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
+        except grpc.RpcError as e:
+            raise _unreachable(e, endpoint.address) from e
+        yield build_tree(report.reports, connection, portal, stack, policy)
+
+
+@asynccontextmanager
+async def client_from_path(
+    path: str,
+    portal: Portal,
+    stack: ExitStack,
+    allow: Iterable[str] = (),
+    unsafe: bool = False,
+    *,
+    tls_config: TLSConfigV1Alpha1 | None = None,
+    grpc_options: Mapping[str, int | str] | None = None,
+    insecure: bool = False,
+    passphrase: str | None = None,
+) -> AsyncGenerator[DriverClient]:
+    """Connect to an exporter from the event loop of `portal`; yields the client of its root.
+
+    `path` is a unix socket, or host:port for TCP, with TLS unless `insecure`. Raises ExporterUnreachableError.
+    """
+    endpoint = Endpoint(
+        path,
+        insecure=insecure,
+        passphrase=passphrase,
+        ca=tls_config.ca_text() if tls_config is not None else None,
+        options=dict(grpc_options or {}),
+    )
+    async with endpoint.open(grpc.aio) as channel:
+        connection = Connection(portal, stack, endpoint=endpoint, channel=channel)
+        yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
+
+
+@asynccontextmanager
+async def client_from_channel(
+    channel: Any,  # noqa: ANN401 a grpc.aio channel
+    portal: Portal,
+    stack: ExitStack,
+    allow: Iterable[str] = (),
+    unsafe: bool = False,
+) -> AsyncGenerator[DriverClient]:
+    """The client of the root at the other end of a grpc.aio channel, which stays the caller's."""
+    connection = Connection(portal, stack, channel=channel)
+    yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), "channel")
+
+
+async def _client_on(
+    connection: Connection, stub: Stub, portal: Portal, stack: ExitStack, policy: Policy, where: str
+) -> DriverClient:
+    try:
+        report = await stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
+    except grpc.RpcError as e:
+        raise _unreachable(e, where) from e
+    return build_tree(report.reports, connection, portal, stack, policy)
+
+
+def _unreachable(error: grpc.RpcError, where: str) -> Exception:
+    """What to raise when the report cannot be had: mostly that nothing answers."""
+    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
+    if code not in _UNREACHABLE:
+        return driver_error(error, where)
+    details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
+    return ExporterUnreachableError(f"no exporter answers at {where}: {details or code.name}; is it running?")

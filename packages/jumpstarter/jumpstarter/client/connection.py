@@ -1,0 +1,172 @@
+"""A connection to an exporter: its address, and gRPC's two ways to call it.
+
+Blocking calls run on gRPC's blocking stub in the caller's thread. The asynchronous stub, and with it the event loop, is
+made when something asynchronous is first used. Both ways have a connection of their own to the exporter.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+from jumpstarter_protocol.jumpstarter.v1 import router_pb2
+
+from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
+from ..streams.portal import Portal
+
+PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
+
+_EXPORTER = "/jumpstarter.v1.ExporterService/"
+
+_UNARY: dict[str, Any] = {
+    "GetReport": pb.GetReportResponse,
+    "DriverCall": pb.DriverCallResponse,
+    "Reset": pb.ResetResponse,
+    "GetStatus": pb.GetStatusResponse,
+    "EndSession": pb.EndSessionResponse,
+}
+_STREAMED: dict[str, Any] = {
+    "StreamingDriverCall": pb.StreamingDriverCallResponse,
+    "LogStream": pb.LogStreamResponse,
+}
+
+
+def serialize(message: Any) -> bytes:  # noqa: ANN401 any message
+    return message.SerializeToString()
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an exporter is, and how to be let in."""
+
+    address: str
+    """Path of a unix socket, or host:port."""
+
+    insecure: bool = False
+    """TCP in clear text."""
+
+    passphrase: str | None = field(default=None, repr=False)
+    """Sent with every call over TCP."""
+
+    ca: str | None = None
+    """PEM text of the authorities to trust; the system's if None."""
+
+    options: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
+    """gRPC channel options over the defaults."""
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether the address is host:port; a path that exists, or has a slash, is none."""
+        match = re.fullmatch(r"(\[[^\]]+\]|[^:/]+):(\d+)", self.address)
+        return match is not None and 0 < int(match[2]) < 65536 and not Path(self.address).exists()
+
+    @property
+    def target(self) -> str:
+        return self.address if self.is_tcp else f"unix:{self.address}"
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Metadata of every call."""
+        return ((PASSPHRASE_METADATA_KEY, self.passphrase),) if self.passphrase and self.is_tcp else ()
+
+    def channel_options(self) -> list[tuple[str, int | str]]:
+        return list({**dict(TCP_OPTIONS if self.is_tcp else UNIX_OPTIONS), **self.options}.items())
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Credentials of a TLS connection, None for clear text."""
+        if not self.is_tcp or self.insecure:
+            return None
+        return grpc.ssl_channel_credentials(self.ca.encode() if self.ca else None)
+
+    def open(self, module: Any) -> Any:  # noqa: ANN401 grpc and grpc.aio have the same functions
+        """A channel, made by the functions of `grpc` or of `grpc.aio`."""
+        credentials, options = self.credentials(), self.channel_options()
+        if credentials is None:
+            return module.insecure_channel(self.target, options=options)
+        return module.secure_channel(self.target, credentials, options=options)
+
+
+class Stub:
+    """The calls of both services on one channel, blocking or asynchronous as the channel is."""
+
+    def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:  # noqa: ANN401
+        for name, response in _UNARY.items():
+            setattr(self, name, _with(channel.unary_unary(_EXPORTER + name, serialize, response.FromString), metadata))
+        for name, response in _STREAMED.items():
+            setattr(self, name, _with(channel.unary_stream(_EXPORTER + name, serialize, response.FromString), metadata))
+        path = "/jumpstarter.v1.RouterService/Stream"
+        stream = channel.stream_stream(path, serialize, router_pb2.StreamResponse.FromString)
+        self.Stream = _with(stream, metadata)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 set in a loop above
+        raise AttributeError(f"the services of an exporter have no call {name}")
+
+
+def _with(call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> Callable[..., Any]:
+    """The call with metadata that it always carries."""
+    if not metadata:
+        return call
+
+    def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return call(*args, **{**kwargs, "metadata": (*metadata, *(kwargs.get("metadata") or ()))})
+
+    return called
+
+
+class Connection:
+    """The stub of all clients of one tree. Its attributes are the asynchronous calls; `blocking` has the others.
+
+    Channels are made when first used and closed with `stack`.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        stack: ExitStack,
+        *,
+        endpoint: Endpoint | None = None,
+        channel: Any = None,  # noqa: ANN401 a grpc.aio channel, where there is one already
+    ) -> None:
+        self.portal = portal
+        self.endpoint = endpoint
+        self._stack = stack
+        self._lock = threading.Lock()
+        self._blocking: Stub | None = None
+        self._aio: Stub | None = Stub(channel) if channel is not None else None
+
+    @property
+    def blocking(self) -> Stub | None:
+        """Calls that wait in the caller's thread; None where only an asynchronous channel is known."""
+        if self._blocking is None and self.endpoint is not None:
+            with self._lock:
+                if self._blocking is None:
+                    channel = self.endpoint.open(grpc)
+                    self._stack.callback(channel.close)
+                    self._blocking = Stub(channel, self.endpoint.metadata)
+        return self._blocking
+
+    @property
+    def aio(self) -> Stub:
+        """Asynchronous calls; to be used on the portal's event loop."""
+        if self._aio is None:
+            assert self.endpoint is not None
+            channel = self.endpoint.open(grpc.aio)
+            self._stack.callback(self.portal.call, channel.close, None)
+            self._aio = Stub(channel, self.endpoint.metadata)
+        return self._aio
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.aio, name)
+
+
+__all__ = ["Connection", "Empty", "Endpoint", "Stub"]

@@ -1,0 +1,219 @@
+"""The asynchronous client of one driver instance, and the errors that its calls raise."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import grpc
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+
+from ..common.enums import ExporterStatus
+from ..common.exceptions import ConnectionError, JumpstarterException
+from ..common.metadata import Metadata
+from ..common.values import decode_value, encode_value
+
+if TYPE_CHECKING:
+    from anyio.abc import AnyByteStream
+
+    from ..streams.router import RouterStream
+
+
+class DriverError(JumpstarterException):
+    """A driver or its device failed; the message has the driver's own text."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class DriverMethodNotImplemented(DriverError, NotImplementedError):
+    """The driver has no such method, or its device cannot do that."""
+
+
+class DriverInvalidArgument(DriverError, ValueError):
+    """An argument that can never work."""
+
+
+class DriverTimeout(DriverError, TimeoutError):
+    """The device did not answer in time."""
+
+
+class ExporterNotReady(DriverError):
+    """The exporter does not take calls in its present status."""
+
+
+class ExporterLost(DriverError, ConnectionError):
+    """The exporter cannot be reached, or went away during the call."""
+
+
+class NotAllowed(DriverError, PermissionError):
+    """The exporter does not let this client in."""
+
+
+_ERRORS: dict[grpc.StatusCode, type[DriverError]] = {
+    grpc.StatusCode.FAILED_PRECONDITION: ExporterNotReady,
+    grpc.StatusCode.NOT_FOUND: DriverMethodNotImplemented,
+    grpc.StatusCode.UNIMPLEMENTED: DriverMethodNotImplemented,
+    grpc.StatusCode.INVALID_ARGUMENT: DriverInvalidArgument,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DriverTimeout,
+    grpc.StatusCode.UNAVAILABLE: ExporterLost,
+    grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
+}
+
+
+def driver_error(error: grpc.RpcError, where: str) -> DriverError:
+    """The exception for a failed call; `where` says of which driver and method."""
+    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
+    details = error.details() or code.name  # pyright: ignore[reportAttributeAccessIssue]
+    failure = _ERRORS.get(code, DriverError)(f"{where}: {details}")
+    failure.__cause__ = error
+    return failure
+
+
+@dataclass(kw_only=True)
+class AsyncDriverClient(Metadata):
+    """Calls the methods of one driver instance. Subclasses give them names, types and commands."""
+
+    # read by pydantic where a subclass is a pydantic dataclass
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
+
+    stub: Any
+    """The calls of the exporter's services."""
+
+    log_level: str = "INFO"
+    """Least severe level that this client logs."""
+
+    logger: logging.Logger = field(init=False)
+    """Log of this client."""
+
+    path: str = field(init=False, default="")
+    """Names from the root down to this instance, joined by dots; empty for the root."""
+
+    def __post_init__(self) -> None:
+        parent = super()
+        if hasattr(parent, "__post_init__"):
+            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue] some other base of the subclass
+        self.logger = logging.getLogger(type(self).__name__)
+        self.logger.setLevel(self.log_level)
+
+    def _where(self, method: str) -> str:
+        return f"{self.path}.{method}" if self.path else method
+
+    def _request(self, method: str, args: tuple[Any, ...]) -> pb.DriverCallRequest:
+        return pb.DriverCallRequest(uuid=str(self.uuid), method=method, args=[encode_value(arg) for arg in args])
+
+    async def call_async(self, method: str, *args: Any) -> Any:  # noqa: ANN401
+        """Call an exported method and return its result.
+
+        Raises DriverError or one of its subclasses; its text has what the driver said.
+        """
+        try:
+            response = await self.stub.DriverCall(self._request(method, args))
+        except grpc.RpcError as e:
+            raise driver_error(e, self._where(method)) from e
+        return decode_value(response.result)
+
+    async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:  # noqa: ANN401
+        """The items of an exported generator, which ends when this one is closed. Raises as `call_async` does."""
+        request = self._request(method, args)
+        call = self.stub.StreamingDriverCall(
+            pb.StreamingDriverCallRequest(uuid=request.uuid, method=method, args=request.args)
+        )
+        try:
+            async for response in call:
+                yield decode_value(response.result)
+        except grpc.RpcError as e:
+            raise driver_error(e, self._where(method)) from e
+        finally:
+            call.cancel()
+
+    @asynccontextmanager
+    async def stream_async(self, method: str = "connect") -> AsyncGenerator[RouterStream]:
+        """Open a byte stream that the driver exports; closed cleanly at the end, cut off by an exception.
+
+        What the driver says of the stream is its typed attribute `MetadataStreamAttributes.metadata`.
+        """
+        async with self._stream({"kind": "driver", "uuid": str(self.uuid), "method": method}, method) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def resource_async(self, stream: AnyByteStream) -> AsyncGenerator[dict[str, Any]]:
+        """Offer a byte stream to the driver meanwhile: what it reads comes from it, what it writes goes to it.
+
+        Yields the handle, to be passed as an argument of a call; leaving waits until the driver is done with it.
+        """
+        from ..streams.common import forward_stream
+        from ..streams.metadata import MetadataStreamAttributes
+
+        request = {"kind": "resource", "uuid": str(self.uuid), "x_jmp_content_encoding": None}
+        async with self._stream(request, "resource") as remote:
+            handle = json.loads(remote.extra(MetadataStreamAttributes.metadata)["resource"])
+            async with forward_stream(stream, remote):
+                yield handle
+
+    @asynccontextmanager
+    async def _stream(self, request: dict[str, Any], what: str) -> AsyncGenerator[RouterStream]:
+        from ..streams.router import RouterStream
+
+        call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
+        try:
+            metadata = dict(await call.initial_metadata())
+            if call.done():  # refused: the status came instead
+                await call
+        except grpc.RpcError as e:
+            raise driver_error(e, self._where(what)) from e
+        except BaseException:
+            call.cancel()
+            raise
+        stream = RouterStream(call, metadata)
+        try:
+            yield stream
+            await stream.aclose()
+        finally:
+            stream.abort()
+
+    @asynccontextmanager
+    async def log_stream_async(self, show_all_logs: bool = True) -> AsyncGenerator[None]:
+        """Write the exporter's log to the loggers `exporter:driver`, `exporter:system`, ... meanwhile.
+
+        Without `show_all_logs` only the lines of hooks are written.
+        """
+        from anyio import create_task_group
+
+        from .logs import follow_logs
+
+        async with create_task_group() as tasks:
+            tasks.start_soon(follow_logs, self.stub, show_all_logs)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def get_status_async(self) -> ExporterStatus | None:
+        """The exporter's status, None where it is too old to tell."""
+        try:
+            response = await self.stub.GetStatus(pb.GetStatusRequest())
+        except grpc.RpcError as e:
+            if e.code() is grpc.StatusCode.UNIMPLEMENTED:  # pyright: ignore[reportAttributeAccessIssue]
+                return None
+            raise driver_error(e, "status") from e
+        return ExporterStatus.from_proto(response.status)
+
+    async def check_exporter_status(self) -> None:
+        """Raise ExporterNotReady unless the exporter takes calls."""
+        status = await self.get_status_async()
+        ready = {ExporterStatus.LEASE_READY, ExporterStatus.BEFORE_LEASE_HOOK, ExporterStatus.AFTER_LEASE_HOOK}
+        if status is not None and status not in ready:
+            raise ExporterNotReady(f"exporter is {status.name}")
+
+    async def end_session_async(self) -> bool:
+        """Ask the exporter to end the session's lease; False where there is none, or it cannot say."""
+        try:
+            response = await self.stub.EndSession(pb.EndSessionRequest(), timeout=5)
+        except grpc.RpcError as e:
+            code = e.code()  # pyright: ignore[reportAttributeAccessIssue]
+            return code is not grpc.StatusCode.UNIMPLEMENTED
+        return response.success

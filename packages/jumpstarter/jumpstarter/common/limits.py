@@ -1,0 +1,53 @@
+"""Limits and times of the wire, all in one place."""
+
+from __future__ import annotations
+
+MAX_MESSAGE = 4 << 20
+"""Most bytes of one gRPC message."""
+
+MAX_DETAILS = 2000
+"""Most characters of an error's text; gRPC carries it in a header of limited size."""
+
+LOG_LINES = 1024
+"""Lines of log that a session keeps for its readers."""
+
+LOG_BYTES = 4 << 20
+"""Most characters of those lines together."""
+
+UNCLAIMED_RESOURCE = 60.0
+"""Seconds that an offered byte stream waits for the call that uses it."""
+
+SHUTDOWN = 20.0
+"""Seconds that an exporter takes at most to close its drivers."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds until an exporter that does not answer counts as unreachable."""
+
+_COMMON: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+]
+
+SERVER_OPTIONS: list[tuple[str, int | str]] = [
+    *_COMMON,
+    ("grpc.so_reuseport", 0),  # or a second exporter would bind the same port in silence
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+UNIX_OPTIONS = _COMMON
+"""Client options for a unix socket; no keepalive, which exporters of the public release punish there."""
+
+TCP_OPTIONS: list[tuple[str, int | str]] = [
+    *_COMMON,
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+"""Client options for TCP; a peer that is frozen or cut off is noticed within 30 s."""

@@ -1,0 +1,172 @@
+"""The gRPC face of a session: decode, dispatch, encode, and the status for what went wrong. No device knowledge."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+from anyio import CancelScope
+from google.protobuf.empty_pb2 import Empty
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+from jumpstarter_protocol.jumpstarter.v1 import router_pb2
+
+from ..common.values import decode_value, encode_value
+from ..driver.base import Driver
+from ..driver.table import ExportedMethod
+from .errors import status_of
+from .session import Session
+from .streams import serve_stream
+
+logger = logging.getLogger(__name__)
+
+Context = Any
+"""A grpc.aio servicer context; its stubs know no methods of the version in use."""
+
+_END = object()
+
+
+class SessionService:
+    """The two services of a session, as handlers for a gRPC server."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
+        """Handlers of ExporterService and RouterService."""
+        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
+        exporter = {
+            "GetReport": unary(self.get_report, Empty.FromString, _serialize),
+            "DriverCall": unary(self.driver_call, pb.DriverCallRequest.FromString, _serialize),
+            "StreamingDriverCall": stream(
+                self.streaming_driver_call, pb.StreamingDriverCallRequest.FromString, _serialize
+            ),
+            "LogStream": stream(self.log_stream, Empty.FromString, _serialize),
+            "Reset": unary(self.reset, pb.ResetRequest.FromString, _serialize),
+            "GetStatus": unary(self.get_status, pb.GetStatusRequest.FromString, _serialize),
+            "EndSession": unary(self.end_session, pb.EndSessionRequest.FromString, _serialize),
+        }
+        router = {
+            "Stream": grpc.stream_stream_rpc_method_handler(
+                self.stream, router_pb2.StreamRequest.FromString, _serialize
+            ),
+        }
+        return (
+            grpc.method_handlers_generic_handler("jumpstarter.v1.ExporterService", exporter),
+            grpc.method_handlers_generic_handler("jumpstarter.v1.RouterService", router),
+        )
+
+    # what there is
+
+    async def get_report(self, request: Empty, context: Context) -> pb.GetReportResponse:
+        session = self._session
+        return pb.GetReportResponse(
+            uuid=str(session.uuid),
+            labels=session.labels,
+            reports=[
+                device.report(parent=parent, name=name)
+                for _, parent, name, device in session.root_device.enumerate()
+            ],
+            motd=session.motd,
+        )
+
+    async def get_status(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        current = self._session.status.current
+        return pb.GetStatusResponse(
+            status=current.status.to_proto(),
+            message=current.message,
+            status_version=current.version,
+            previous_status=current.previous.to_proto() if current.previous is not None else None,
+        )
+
+    async def log_stream(self, request: Empty, context: Context) -> AsyncGenerator[pb.LogStreamResponse]:
+        async with aclosing(self._session.log.read()) as lines:
+            async for line in lines:
+                response = pb.LogStreamResponse(
+                    severity=line.severity, message=line.message, source=line.source.to_proto()
+                )
+                response.timestamp.FromNanoseconds(int(line.time * 1e9))
+                yield response
+
+    # calls
+
+    def _dispatch(
+        self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, streaming: bool
+    ) -> tuple[Driver, ExportedMethod, Callable[[], Any]]:
+        """The driver and method that a request names, and the call with its arguments converted."""
+        session = self._session
+        session.check_ready()
+        driver = session.instance(request.uuid)
+        method = session.method(driver, request.method, "streamingcall" if streaming else "call")
+        args, kwargs = method.arguments(driver, [decode_value(value) for value in request.args])
+        return driver, method, lambda: method.function(*args, **kwargs)
+
+    async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
+        try:
+            driver, method, call = self._dispatch(request, streaming=False)
+            result = await (call() if method.is_async else self._session.run(driver, call))
+            return pb.DriverCallResponse(uuid=request.uuid, result=encode_value(result))
+        except (Exception, SystemExit, KeyboardInterrupt) as e:  # a driver never ends the exporter
+            await self._fail(context, request, e)
+
+    async def streaming_driver_call(
+        self, request: pb.StreamingDriverCallRequest, context: Context
+    ) -> AsyncGenerator[pb.StreamingDriverCallResponse]:
+        try:
+            driver, method, call = self._dispatch(request, streaming=True)
+            items = call() if method.is_async else self._iterate(driver, call)
+            async with aclosing(items):
+                async for item in items:
+                    yield pb.StreamingDriverCallResponse(uuid=request.uuid, result=encode_value(item))
+        except (Exception, SystemExit, KeyboardInterrupt) as e:
+            await self._fail(context, request, e)
+
+    async def _iterate(self, driver: Driver, call: Callable[[], Any]) -> AsyncGenerator[Any]:
+        """The items of a plain generator, which advances in the driver's worker."""
+        run = self._session.run
+        iterator = await run(driver, lambda: iter(call()))
+        try:
+            while (item := await run(driver, next, iterator, _END)) is not _END:
+                yield item
+        finally:
+            if close := getattr(iterator, "close", None):
+                with CancelScope(shield=True):
+                    await run(driver, close)
+
+    async def _fail(
+        self, context: Context, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, error: BaseException
+    ) -> NoReturn:
+        code, text = status_of(error)
+        if code is grpc.StatusCode.UNKNOWN:
+            logger.info("call of %s failed: %s", request.method, text, exc_info=error)
+        else:
+            logger.debug("call of %s: %s: %s", request.method, code.name, text)
+        await context.abort(code, text)
+        raise AssertionError("abort returned")
+
+    # the session
+
+    async def reset(self, request: pb.ResetRequest, context: Context) -> pb.ResetResponse:
+        root = self._session.root_device
+        try:
+            self._session.check_ready()
+            await self._session.run(root, root.reset)
+        except Exception as e:  # noqa: BLE001 becomes the status
+            await context.abort(*status_of(e))
+        return pb.ResetResponse()
+
+    async def end_session(self, request: pb.EndSessionRequest, context: Context) -> pb.EndSessionResponse:
+        return pb.EndSessionResponse(success=False, message="this session has no lease; it ends when you disconnect")
+
+    # byte streams
+
+    async def stream(self, requests: Any, context: Context) -> None:  # noqa: ANN401
+        await serve_stream(self._session, context)
+
+
+def _serialize(message: Any) -> bytes:  # noqa: ANN401 any message
+    return message.SerializeToString()
+
+

@@ -1,0 +1,192 @@
+"""One user's time with one tree of drivers: which instances there are, in what state, and where they run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID, uuid4
+
+from anyio import CancelScope, CapacityLimiter
+from anyio.to_thread import run_sync
+
+from ..common.enums import ExporterStatus
+from ..common.tempfile import TemporarySocket
+from ..driver.base import Driver
+from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
+from .logging import LogHandler, LogHistory
+from .status import StatusBoard
+
+if TYPE_CHECKING:
+    import grpc
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_READY = {ExporterStatus.LEASE_READY, ExporterStatus.BEFORE_LEASE_HOOK, ExporterStatus.AFTER_LEASE_HOOK}
+
+
+class NotReady(Exception):
+    """The session does not take driver calls in its present status."""
+
+
+class UnknownInstance(LookupError):
+    """No driver instance has that identity."""
+
+
+class UnknownMethod(LookupError):
+    """The instance exports no such method, or not in that way."""
+
+
+class Session:
+    """Serves one tree of drivers: resets it on entry, closes it on exit.
+
+    A context manager, for blocking code as well as for the event loop.
+    """
+
+    def __init__(
+        self, *, root_device: Driver, uuid: UUID | None = None, labels: dict[str, str] | None = None, motd: str = ""
+    ) -> None:
+        self.root_device = root_device
+        self.uuid = uuid or uuid4()
+        self.labels = dict(labels or {})
+        self.motd = motd
+        self.status = StatusBoard()
+        self.log = LogHistory()
+        self._handler = LogHandler(self.log)
+        self._instances = {device.uuid: device for _, _, _, device in root_device.enumerate()}
+        self._workers: dict[UUID, CapacityLimiter] = {}
+
+    # life
+
+    def __enter__(self) -> Session:
+        logging.getLogger().addHandler(self._handler)
+        try:
+            self.root_device.reset()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            self.root_device.close()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self.log.close()
+        logging.getLogger().removeHandler(self._handler)
+
+    async def __aenter__(self) -> Session:
+        return await run_sync(self.__enter__)
+
+    async def __aexit__(self, *exc: object) -> None:
+        with CancelScope(shield=True):
+            await run_sync(self.__exit__, *exc)
+
+    def update_status(self, status: ExporterStatus | int, message: str = "") -> None:
+        """Change the status that clients see."""
+        self.status.set(ExporterStatus(status), message)
+
+    # drivers
+
+    def __getitem__(self, uuid: UUID) -> Driver:
+        """The instance with that identity; UnknownInstance where there is none."""
+        try:
+            return self._instances[uuid]
+        except KeyError:
+            raise UnknownInstance(f"no driver instance has the uuid {uuid}") from None
+
+    def instance(self, uuid: str) -> Driver:
+        """The instance with that identity as text; ValueError where the text is none."""
+        try:
+            key = UUID(uuid)
+        except ValueError:
+            raise ValueError(f"{uuid!r} is not the uuid of a driver instance") from None
+        return self[key]
+
+    def method(self, driver: Driver, name: str, kind: Kind) -> ExportedMethod:
+        """An exported method of an instance; UnknownMethod says what is missing."""
+        method = exported_methods(type(driver)).get(name)
+        if method is not None and method.kind == kind:
+            return method
+        what = f"{type(driver).__name__} has no exported method {name!r}"
+        if method is not None:
+            what = f"method {name!r} of {type(driver).__name__} is a {method.kind}: it has no {MARKERS[kind]}"
+        raise UnknownMethod(what)
+
+    def check_ready(self) -> None:
+        """Raise NotReady unless drivers may be used now."""
+        current = self.status.current
+        if current.status not in _READY:
+            raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
+
+    async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:  # noqa: ANN401
+        """Run a plain function of a driver in its worker, where one runs at a time."""
+        worker = self._workers.get(driver.uuid)
+        if worker is None:
+            worker = self._workers[driver.uuid] = CapacityLimiter(1)
+        return await run_sync(func, *args, limiter=worker)
+
+    # serving
+
+    @asynccontextmanager
+    async def serve_unix_async(self, path: str | os.PathLike[str] | None = None) -> AsyncGenerator[Path]:
+        """Serve on a unix socket that only this user can use, by default a temporary one; yields its path."""
+        with ExitStack() as stack:
+            socket_path = Path(path) if path is not None else stack.enter_context(TemporarySocket())
+            async with self._server() as server:
+                server.add_insecure_port(f"unix:{socket_path}")
+                socket_path.chmod(0o600)
+                await server.start()
+                yield socket_path
+
+    @asynccontextmanager
+    async def serve_tcp_async(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls_credentials: grpc.ServerCredentials | None = None,
+        interceptors: Sequence[Any] | None = None,
+    ) -> AsyncGenerator[int]:
+        """Serve on a TCP port, 0 for any; yields the port. OSError where it cannot be bound."""
+        async with self._server(interceptors) as server:
+            address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+            try:
+                if tls_credentials is None:
+                    bound = server.add_insecure_port(address)
+                else:
+                    bound = server.add_secure_port(address, tls_credentials)
+            except RuntimeError as e:
+                raise OSError(f"cannot listen on {address}: {e}") from e
+            await server.start()
+            yield bound
+
+    @asynccontextmanager
+    async def _server(self, interceptors: Sequence[Any] | None = None) -> AsyncGenerator[Any]:
+        import grpc
+
+        from ..common.limits import SERVER_OPTIONS
+        from .service import SessionService
+
+        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=list(interceptors or ()))
+        server.add_generic_rpc_handlers(SessionService(self).handlers())
+        try:
+            yield server
+        finally:
+            with CancelScope(shield=True):
+                await server.stop(None)
+
+    @contextmanager
+    def serve_unix(self) -> Generator[Path]:
+        """Serve on a temporary unix socket, on the process's event loop; yields its path. For blocking code."""
+        from ..streams.portal import shared_provider
+
+        with shared_provider() as portal, portal.wrap_async_context_manager(self.serve_unix_async()) as path:
+            yield path

@@ -1,0 +1,130 @@
+"""Byte streams of a session: to a device, and of the files that a client offers to one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, cast
+from uuid import uuid4
+
+from anyio import ClosedResourceError, Event, move_on_after
+from anyio.abc import ObjectStream
+
+from ..common.limits import UNCLAIMED_RESOURCE
+from ..driver.base import Driver
+from ..streams.common import join_streams
+from ..streams.metadata import MetadataStreamAttributes
+from ..streams.router import FINISHES, RouterStream
+from .errors import status_of, stream_status_of
+from .session import Session
+
+logger = logging.getLogger(__name__)
+
+
+async def serve_stream(session: Session, context: Any) -> None:  # noqa: ANN401
+    """Serve one stream call; `request` in its metadata says to what."""
+    opened = False
+
+    async def opening(metadata: dict[str, str]) -> None:
+        nonlocal opened
+        await context.send_initial_metadata(((FINISHES, "1"), *metadata.items()))
+        opened = True
+
+    try:
+        session.check_ready()
+        request = _request(context)
+        driver = session.instance(str(request.get("uuid")))
+        if request["kind"] == "driver":
+            await _serve_device(session, driver, str(request.get("method")), context, opening)
+        else:
+            await _serve_resource(driver, context, opening)
+    except (Exception, SystemExit, KeyboardInterrupt) as e:  # a driver never ends the exporter
+        code, text = (stream_status_of if opened else status_of)(e)
+        logger.debug("stream ended: %s: %s", code.name, text, exc_info=e)
+        await context.abort(code, text)
+
+
+def _request(context: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the client asks for; ValueError unless it is a request of a known kind."""
+    text = dict(context.invocation_metadata() or ()).get("request")
+    if text is None:
+        raise ValueError("stream: metadata 'request' is missing")
+    try:
+        request = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("stream: metadata 'request' is not JSON") from None
+    if not isinstance(request, dict) or request.get("kind") not in ("driver", "resource"):
+        raise ValueError("stream: metadata 'request' has no kind 'driver' or 'resource'")
+    return cast("dict[str, Any]", request)
+
+
+async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:  # noqa: ANN401
+    """Join the client with the stream that an exported method of the driver opens."""
+    method = session.method(driver, name, "stream")
+    async with method.function(driver) as device:
+        extra = getattr(device, "extra", None)
+        await opening(dict(extra(MetadataStreamAttributes.metadata, {}) if extra is not None else {}))
+        remote = RouterStream(context)
+        try:
+            await join_streams(remote, device)
+            await remote.aclose()
+        finally:
+            remote.abort()
+
+
+class OfferedStream(ObjectStream[bytes]):
+    """A client's byte stream as the driver that uses it sees it; the stream call lives until it is closed."""
+
+    def __init__(self, remote: RouterStream) -> None:
+        self._remote = remote
+        self.claimed, self.closed = Event(), Event()
+        self.failure: BaseException | None = None
+
+    async def receive(self) -> bytes:
+        self._check()
+        return await self._remote.receive()
+
+    async def send(self, item: bytes) -> None:
+        self._check()
+        await self._remote.send(item)
+
+    async def send_eof(self) -> None:
+        self._check()
+        await self._remote.send_eof()
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+    async def __aenter__(self) -> OfferedStream:
+        self.claimed.set()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.failure = error
+        self.closed.set()
+
+    def _check(self) -> None:
+        if self.closed.is_set():
+            raise ClosedResourceError
+
+
+async def _serve_resource(driver: Driver, context: Any, opening: Any) -> None:  # noqa: ANN401
+    """Offer the client's stream to the driver, until a call of it is done with it."""
+    uuid = uuid4()
+    remote = RouterStream(context)
+    offered = driver.resources[uuid] = OfferedStream(remote)
+    handle = {"kind": "client_stream", "uuid": str(uuid), "x_jmp_content_encoding": None}
+    try:
+        await opening({"resource": json.dumps(handle, separators=(",", ":"))})
+        with move_on_after(UNCLAIMED_RESOURCE):
+            await offered.claimed.wait()
+        if not offered.claimed.is_set():
+            raise TimeoutError(f"no call used the stream within {UNCLAIMED_RESOURCE:g} s")
+        await offered.closed.wait()
+        if offered.failure is not None:  # the client must not take this for a complete file
+            raise offered.failure if isinstance(offered.failure, Exception) else RuntimeError("the call was cancelled")
+        await remote.aclose()
+    finally:
+        driver.resources.pop(uuid, None)
+        offered.closed.set()
+        remote.abort()

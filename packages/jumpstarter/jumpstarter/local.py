@@ -1,0 +1,47 @@
+"""Exporter and client in one process: what a test of a driver uses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .client.client import client_from_path, connect
+from .client.connection import Endpoint
+from .client.tree import Policy
+from .common.enums import ExporterStatus
+from .driver.base import Driver
+from .exporter.session import Session
+from .streams.portal import shared_provider
+
+if TYPE_CHECKING:
+    from .client.base import DriverClient
+    from .streams.portal import Portal
+
+_ALL = Policy(unsafe=True)
+
+
+@asynccontextmanager
+async def _serving(root_device: Driver) -> AsyncGenerator[Path]:
+    async with Session(root_device=root_device) as session, session.serve_unix_async() as path:
+        session.update_status(ExporterStatus.LEASE_READY)
+        yield path
+
+
+@contextmanager
+def serve(root_device: Driver) -> Generator[DriverClient]:
+    """Serve a driver over a real socket and yield its client. The driver is reset before, and closed after."""
+    with (
+        shared_provider() as portal,
+        portal.wrap_async_context_manager(_serving(root_device)) as path,
+        connect(Endpoint(str(path)), _ALL, portal) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def serve_async(root_device: Driver, portal: Portal, stack: ExitStack) -> AsyncGenerator[DriverClient]:
+    """The same on the running event loop, which is that of `portal`."""
+    async with _serving(root_device) as path, client_from_path(str(path), portal, stack, unsafe=True) as client:
+        yield client
