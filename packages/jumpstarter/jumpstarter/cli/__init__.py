@@ -1,0 +1,1 @@
+"""The commands `jmp` and `j`: parse, call, print."""

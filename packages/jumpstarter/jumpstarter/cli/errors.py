@@ -1,0 +1,207 @@
+"""How a command ends: one line on stderr and an exit status, the same in every mode."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from ..common.text import one_line, printable
+
+OK = 0
+USAGE = 2
+CONFIG = 65
+UNREACHABLE = 69
+FAILED = 70
+BUSY = 75
+NOT_ALLOWED = 77
+
+_STATUS = {
+    "jumpstarter.common.exceptions.ConfigurationError": CONFIG,
+    "jumpstarter.common.exceptions.FileNotFoundError": CONFIG,
+    "jumpstarter.common.exceptions.ArgumentError": USAGE,
+    "jumpstarter.common.exceptions.ConnectionError": UNREACHABLE,
+    "jumpstarter.common.exceptions.EnvironmentVariableNotSetError": UNREACHABLE,
+    "jumpstarter.common.exceptions.BusyError": BUSY,
+    "jumpstarter.common.exceptions.ReauthenticationFailed": NOT_ALLOWED,
+    "jumpstarter.client.core.ExporterNotReady": BUSY,
+    "jumpstarter.client.core.DriverError": FAILED,
+}
+"""Exit status by class, as text: a command that cannot raise a class need not import it."""
+
+_STATUS_OF_CODE = {
+    "UNAVAILABLE": UNREACHABLE,
+    "UNAUTHENTICATED": NOT_ALLOWED,
+    "PERMISSION_DENIED": NOT_ALLOWED,
+}
+"""Exit status by the code of the gRPC error behind a DriverError."""
+
+
+_PATIENCE = 1.0
+"""Seconds that threads have to end after the command has."""
+
+
+class Terminated(BaseException):
+    """A signal asked the process to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class CommandError(click.ClickException):
+    """An error of our own that has its exit status with it."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.exit_code = status
+
+
+def warn(program: str, message: str) -> None:
+    """Say on stderr what went wrong although the command goes on."""
+    click.echo(f"{program}: warning: {one_line(message)}", err=True)
+
+
+def run(program: str, command: Callable[[], object]) -> int:
+    """Run a command to its end and return the exit status; an error is one line on stderr."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) == signal.SIG_DFL:
+            signal.signal(signum, _terminate)
+    try:
+        result = command()
+        sys.stdout.flush()
+    except BaseException as e:  # noqa: BLE001 the last place: whatever it is, it becomes a status
+        return _end(program, e)
+    return result if isinstance(result, int) else OK
+
+
+def invoke(program: str, command: click.Command, args: Sequence[str], *, parent: click.Context | None = None) -> object:
+    """Call a click command as its `main` does, but leave all errors to `run`."""
+    try:
+        with command.make_context(program, list(args), parent=parent) as context:
+            return command.invoke(context)
+    except click.exceptions.Exit as e:
+        return e.exit_code
+
+
+def complete(program: str, command: click.Command) -> None:
+    """Answer a request of the shell for completions, and end; does nothing where there is none."""
+    variable = f"_{program.upper()}_COMPLETE"
+    if instruction := os.environ.get(variable):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(command, {}, program, variable, instruction))
+
+
+def finish(status: int) -> NoReturn:
+    """End the process in order, but wait no longer than a moment for threads that are still busy."""
+    if "threading" in sys.modules:
+        exit_soon(status)
+    sys.exit(status)
+
+
+def exit_soon(status: int) -> None:
+    """See to it that the process ends in a moment, whatever is still busy in it."""
+    from threading import Timer
+
+    watchdog = Timer(_PATIENCE, exit_at_once, [status])
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End the process without waiting for anything."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it is gone
+            status = status or 128 + signal.SIGPIPE
+    os._exit(status)
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status that stands for an error."""
+    code = getattr(error.__cause__, "code", None)
+    if callable(code) and (status := _STATUS_OF_CODE.get(getattr(code(), "name", ""))):
+        return status
+    for cls in type(error).__mro__:
+        if status := _STATUS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            return status
+    return FAILED
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(signum)
+
+
+def _end(program: str, error: BaseException) -> int:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    match error:
+        case Terminated():
+            return 128 + error.signum
+        case KeyboardInterrupt() | click.Abort():
+            return 128 + signal.SIGINT
+        case BrokenPipeError():
+            _drop_output()
+            return 128 + signal.SIGPIPE
+        case SystemExit(code=code) if code is None or isinstance(code, int):
+            return code or OK
+        case click.UsageError() if _is_help(error):
+            click.echo(error.format_message(), err=True)
+            return USAGE
+        case _:
+            return _report(program, error)
+
+
+def _report(program: str, error: BaseException) -> int:
+    if os.environ.get("JMP_DEBUG"):
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
+    message, status = _describe(error)
+    try:
+        click.echo(f"{program}: error: {one_line(message)}", err=True)
+    except OSError:
+        _drop_output()
+    return status
+
+
+def _describe(error: BaseException) -> tuple[str, int]:
+    match error:
+        case click.UsageError():
+            hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+            return error.format_message() + hint, USAGE
+        case click.ClickException():
+            return error.format_message(), FAILED if error.exit_code == 1 else error.exit_code
+        case SystemExit():
+            return str(error.code), FAILED
+        case BaseExceptionGroup():
+            return "; ".join(_describe(e)[0] for e in error.exceptions), status_of(error.exceptions[0])
+        case _ if _is_ours(error):
+            return getattr(error, "message", "") or str(error), status_of(error)
+        case OSError():
+            return str(error), NOT_ALLOWED if isinstance(error, PermissionError) else FAILED
+        case _:
+            return f"{type(error).__name__}: {error}; JMP_DEBUG=1 shows where", status_of(error)
+
+
+def _is_ours(error: BaseException) -> bool:
+    return any(f"{cls.__module__}.{cls.__qualname__}" in _STATUS for cls in type(error).__mro__) or hasattr(
+        error, "message"
+    )
+
+
+def _is_help(error: click.UsageError) -> bool:
+    return type(error).__name__ == "NoArgsIsHelpError"  # click 8.1 has none: there, help is a normal end
+
+
+def _drop_output() -> None:
+    """Nobody reads any more: let what is still buffered go nowhere, instead of failing once more at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(null, stream.fileno())

@@ -1,0 +1,99 @@
+"""Options that several commands share, and what stands behind them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from ..common.env import JMP_GRPC_PASSPHRASE
+from ..common.exceptions import ConfigurationError
+from . import errors
+
+if TYPE_CHECKING:
+    from ..config.exporter import ExporterConfigV1Alpha1
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_ADDRESS = re.compile(r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]/\s]+)):)?(?P<port>\d{1,5})", re.ASCII)
+
+
+def config_options(command: F) -> F:
+    """`--exporter-config FILE` and `--exporter ALIAS`."""
+    alias = click.option("--exporter", metavar="ALIAS", help="Name of a configuration in the exporters directory.")
+    return click.option("--exporter-config", metavar="FILE", help="Configuration file.")(alias(command))
+
+
+def passphrase_options(command: F) -> F:
+    """`--passphrase TEXT` and `--passphrase-file FILE`."""
+    file = click.option("--passphrase-file", metavar="FILE", help="File with the passphrase of the TCP port.")
+    text = click.option(
+        "--passphrase", metavar="TEXT", help="The passphrase itself; others can read it in the list of processes."
+    )
+    return text(file(command))
+
+
+def load_config(file: str | None, alias: str | None) -> ExporterConfigV1Alpha1 | None:
+    """The configuration that the options name, if they name one."""
+    if file is not None and alias is not None:
+        raise click.UsageError("--exporter-config and --exporter exclude each other")
+    if file is None and alias is None:
+        return None
+    from ..config.exporter import ExporterConfigV1Alpha1
+
+    if file is not None:
+        return ExporterConfigV1Alpha1.load_path(Path(file))
+    assert alias is not None
+    return ExporterConfigV1Alpha1.load(alias)
+
+
+def split_address(text: str) -> tuple[str | None, int]:
+    """Host and port of `[HOST:]PORT`; an IPv6 host stands in brackets. Raises UsageError."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or (port := int(match["port"])) > 65535:
+        raise click.UsageError(f"{text!r} is not [HOST:]PORT, such as 8083, 0.0.0.0:8083 or [::1]:8083")
+    return match["v6"] or match["host"], port
+
+
+def find_passphrase(text: str | None, file: str | None) -> str | None:
+    """The passphrase from the options or, without them, from the environment."""
+    if text is not None and file is not None:
+        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
+    if file is not None:
+        return _checked(_read_secret(Path(file)), file)
+    if text is not None:
+        safer = f"--passphrase-file or {JMP_GRPC_PASSPHRASE}"
+        errors.warn("jmp", f"everybody on this host can read --passphrase in the list of processes; use {safer}")
+        return _checked(text, "--passphrase")
+    if (text := os.environ.get(JMP_GRPC_PASSPHRASE)) is not None:
+        return _checked(text, JMP_GRPC_PASSPHRASE)
+    return None
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            secret = file.read(4096)
+    except OSError as e:
+        raise ConfigurationError(f"passphrase file {path}: {e.strerror}") from e
+    if stat.S_ISREG(mode) and mode & 0o022:
+        raise ConfigurationError(f"passphrase file {path} can be changed by others; chmod 600 {path}")
+    if stat.S_ISREG(mode) and mode & 0o044:
+        errors.warn("jmp", f"passphrase file {path} can be read by others; chmod 600 {path}")
+    return secret.removesuffix("\n")
+
+
+def _checked(passphrase: str, source: str) -> str:
+    if not passphrase:
+        raise ConfigurationError(f"the passphrase from {source} is empty")
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", passphrase):
+        raise ConfigurationError(
+            f"the passphrase from {source} cannot be sent; use ASCII letters, digits, signs and inner spaces, on one line"
+        )
+    return passphrase

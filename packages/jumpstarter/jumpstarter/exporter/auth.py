@@ -1,0 +1,63 @@
+"""The passphrase of an exporter that serves by itself: every call has to carry it."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
+
+logger = logging.getLogger(__name__)
+
+
+class PassphraseInterceptor(grpc.aio.ServerInterceptor):
+    """Answers UNAUTHENTICATED to every call, known or not, that does not carry the passphrase exactly once."""
+
+    def __init__(self, passphrase: str) -> None:
+        if not passphrase:
+            raise ValueError("the passphrase is empty")
+        self._passphrase = passphrase.encode()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """The handler of the call, or one that refuses it."""
+        metadata: Any = handler_call_details.invocation_metadata or ()
+        given: list[Any] = [value for key, value in metadata if key == PASSPHRASE_METADATA_KEY]
+        if len(given) == 1 and hmac.compare_digest(_bytes(given[0]), self._passphrase):
+            return await continuation(handler_call_details)
+        refusal = "passphrase is missing" if not given else "passphrase is wrong"
+        return _refuse(await continuation(handler_call_details), refusal)
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _refuse(handler: Any, reason: str) -> grpc.RpcMethodHandler[Any, Any]:  # noqa: ANN401 None for an unknown method
+    """A handler of the same shape that only refuses."""
+
+    async def refuse(request: object, context: Any) -> Any:  # noqa: ANN401
+        logger.warning("refused a call from %s: %s", context.peer(), reason)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, reason)
+
+    async def refuse_stream(request: object, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        await refuse(request, context)
+        yield  # makes it a stream
+
+    match (getattr(handler, "request_streaming", False), getattr(handler, "response_streaming", False)):
+        case (False, False):
+            return grpc.unary_unary_rpc_method_handler(refuse)
+        case (False, True):
+            return grpc.unary_stream_rpc_method_handler(refuse_stream)
+        case (True, False):
+            return grpc.stream_unary_rpc_method_handler(refuse)
+        case _:
+            return grpc.stream_stream_rpc_method_handler(refuse_stream)

@@ -1,0 +1,203 @@
+"""An exporter without a controller: it serves its devices itself, on a unix socket or a TCP port."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio import Event, create_task_group, open_signal_receiver, to_thread
+
+from ..common.enums import ExporterStatus
+from ..common.exceptions import BusyError, ConfigurationError
+from ..common.limits import SHUTDOWN
+from ..common.runtime import claim
+from .session import Session
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from ..config.exporter import ExporterConfigV1Alpha1
+
+logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnixListener:
+    """A unix socket that only this user can use."""
+
+    name: str | None = None
+    """Name in the user's runtime directory, which only one exporter can have; a private socket if None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcpListener:
+    """A TCP port."""
+
+    port: int
+    """0 for any."""
+
+    host: str = "127.0.0.1"
+
+    tls: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """Certificate chain and private key, in PEM; clear text if None."""
+
+    passphrase: str | None = field(default=None, repr=False)
+    """What every call has to carry."""
+
+
+Listener = UnixListener | TcpListener
+
+
+async def serve_config(config: ExporterConfigV1Alpha1, listener: Listener, *, ready: Callable[[str], None]) -> None:
+    """Serve the devices of a configuration until SIGINT, SIGTERM, SIGHUP or SIGQUIT; a second one ends at once.
+
+    `ready` is called with the address as soon as clients can connect. Raises ConfigurationError when the drivers
+    cannot be made or the listener is wrong, BusyError when the address belongs to somebody else.
+    """
+    async with create_task_group() as tasks:
+        stop = Event()
+        await tasks.start(_watch_signals, stop)
+        async with serving(config, listener) as address:
+            if not stop.is_set():
+                ready(address)
+            await stop.wait()
+            logger.info("stopping")
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGenerator[str]:
+    """Serve the devices of a configuration for as long as the context lasts; yields the address."""
+    if isinstance(listener, TcpListener):
+        listener = replace(listener, host=await to_thread.run_sync(resolve, listener.host))
+        check_port(listener.host, listener.port)  # before a driver touches anything
+        async with _session(config) as session, _serve_tcp(session, listener) as address:
+            yield address
+        return
+    with claim(listener.name, str(config.path)) if listener.name is not None else nullcontext() as path:
+        async with _session(config) as session, session.serve_unix_async(path) as used:
+            yield str(used)
+
+
+@asynccontextmanager
+async def _session(config: ExporterConfigV1Alpha1) -> AsyncGenerator[Session]:
+    root = await to_thread.run_sync(config.instantiate)
+    async with Session(root_device=root) as session:
+        session.update_status(ExporterStatus.LEASE_READY)
+        yield session
+
+
+def read_tls(cert: Path, key: Path) -> tuple[bytes, bytes]:
+    """Certificate chain and private key from PEM files.
+
+    Raises ConfigurationError when a file cannot be read, is not PEM, or the two do not belong together.
+    """
+    import ssl
+
+    pair = _read(cert, "certificate"), _read(key, "private key")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=_no_password)
+    except ssl.SSLError as e:
+        reason = e.reason or str(e)
+        if reason == "KEY_VALUES_MISMATCH":
+            raise ConfigurationError(f"private key {key} does not belong to certificate {cert}") from e
+        raise ConfigurationError(f"{cert} and {key} are not a certificate and its key in PEM: {reason}") from e
+    return pair
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise ConfigurationError(f"{what} {path}: {e.strerror}") from e
+
+
+def _no_password() -> str:
+    raise ConfigurationError("the private key is encrypted; give one without a password")
+
+
+@asynccontextmanager
+async def _serve_tcp(session: Session, listener: TcpListener) -> AsyncGenerator[str]:
+    credentials = None
+    if listener.tls is not None:
+        from grpc import ssl_server_credentials
+
+        chain, key = listener.tls
+        credentials = ssl_server_credentials([(key, chain)])
+    interceptors: list[object] = []
+    if listener.passphrase is not None:
+        from .auth import PassphraseInterceptor
+
+        interceptors.append(PassphraseInterceptor(listener.passphrase))
+    async with AsyncExitStack() as stack:
+        server = session.serve_tcp_async(
+            listener.host, listener.port, tls_credentials=credentials, interceptors=interceptors
+        )
+        try:
+            port = await stack.enter_async_context(server)
+        except OSError:
+            check_port(listener.host, listener.port)  # says why, in our words
+            raise
+        yield f"[{listener.host}]:{port}" if ":" in listener.host else f"{listener.host}:{port}"
+
+
+def resolve(host: str) -> str:
+    """The one address of this host to listen on; a name may have several, and serving on a part would pass unnoticed.
+
+    Raises ConfigurationError when there is none.
+    """
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0])
+    except OSError as e:
+        raise ConfigurationError(f"cannot listen on {host}: {e.strerror}; give an address of this host") from e
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise BusyError, PermissionError or ConfigurationError when the address cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC: connections that linger do not count
+        try:
+            probe.bind((host, port))
+        except OSError as e:
+            match e.errno:
+                case errno.EADDRINUSE:
+                    raise BusyError(f"port {port} on {host} is in use; stop who has it or take another port") from e
+                case errno.EACCES:
+                    reason = f"port {port} on {host}: permission denied; ports below 1024 need privileges"
+                    raise PermissionError(reason) from e
+                case _:
+                    raise ConfigurationError(f"cannot listen on port {port} of {host}: {e.strerror}") from e
+
+
+async def _watch_signals(stop: Event, *, task_status: TaskStatus[None]) -> None:
+    with open_signal_receiver(*_STOP_SIGNALS) as signals:
+        task_status.started()
+        async for signum in signals:
+            if stop.is_set():
+                os._exit(128 + signum)
+            stop.set()
+            _end_after(SHUTDOWN)
+
+
+def _end_after(seconds: float) -> None:
+    """End the process then, should a driver not have closed by that time."""
+
+    def end() -> None:
+        logger.error("drivers did not close within %.0f s; ending without them", seconds)
+        os._exit(70)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
