@@ -26,7 +26,25 @@ if ! command -v uv >/dev/null; then
         exit 1
     fi
     echo "$0: installing uv into .tools/" >&2
-    "$python" -m pip install --quiet --disable-pip-version-check --target .tools 'uv>=0.9' >&2
+    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --target .tools 'uv>=0.9' >&2
     # pip puts the launcher into bin/ of the target; say so if some pip does not
     command -v uv >/dev/null || { echo "$0: pip left no .tools/bin/uv" >&2; exit 1; }
 fi
+
+# Bring .venv in line with uv.lock.
+sync() {
+    uv sync --frozen --quiet "$@"
+}
+
+# The distribution that a word on the command line means: `power`, `jumpstarter-driver-power`, `packages/...` or `core`.
+package_name() {
+    local name
+    name=$(basename "$1")
+    [[ $name == core ]] && name=jumpstarter
+    [[ -d packages/$name ]] || name=jumpstarter-driver-$name
+    if [[ ! -d packages/$name ]]; then
+        echo "no package $1; there are: $(cd packages && echo *)" >&2
+        return 1
+    fi
+    echo "$name"
+}

@@ -11,12 +11,16 @@ import argparse
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
+from grpc_tools import protoc  # pyright: ignore[reportMissingImports, reportMissingTypeStubs, reportUnknownVariableType]
+
+# grpcio-tools is no dependency of the workspace, and untyped.
+compile_protos = cast("Callable[[list[str]], int]", protoc.main)  # pyright: ignore[reportUnknownMemberType]
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "protocol"
@@ -70,7 +74,7 @@ def compile_sources(out: Path) -> None:
     sources = sorted(str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.proto"))
     outputs = [f"--{plugin}_out={out}" for plugin in ("python", "pyi", "grpc_python")]
     descriptors = f"--descriptor_set_out={out / 'descriptors'}"
-    if status := protoc.main(["protoc", f"-I{SOURCES}", f"-I{well_known}", *outputs, descriptors, *sources]):
+    if status := compile_protos(["protoc", f"-I{SOURCES}", f"-I{well_known}", *outputs, descriptors, *sources]):
         raise SystemExit(status)
 
 
