@@ -23,4 +23,3 @@ def blocking(func: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, A
         return client.portal.wrap_async_context_manager(func(*args, **kwargs))
 
     return blocked
-

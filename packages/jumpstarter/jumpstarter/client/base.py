@@ -36,7 +36,7 @@ class DriverClient(AsyncDriverClient):
     methods_description: dict[str, str] = field(default_factory=dict[str, str])
     """What the exporter says of its commands, by name."""
 
-    def call(self, method: str, *args: Any) -> Any:  # noqa: ANN401
+    def call(self, method: str, *args: Any) -> Any:
         """Call an exported method and return its result.
 
         Raises DriverError or one of its subclasses; its text has what the driver said.
@@ -103,8 +103,6 @@ class DriverClient(AsyncDriverClient):
         self.stack.close()
 
 
-
-
 @dataclass(kw_only=True)
 class StubDriverClient(DriverClient):
     """Stands for a client whose class cannot be used here; calls by name work, its own methods do not."""
@@ -112,7 +110,7 @@ class StubDriverClient(DriverClient):
     reason: str = ""
     """Why, and what to do."""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "cli":
             raise AttributeError(name)
         raise AttributeError(f"{self.path or 'root'}.{name}: {self.reason}")

@@ -72,7 +72,7 @@ async def client_from_path(
 
 @asynccontextmanager
 async def client_from_channel(
-    channel: Any,  # noqa: ANN401 a grpc.aio channel
+    channel: Any,
     portal: Portal,
     stack: ExitStack,
     allow: Iterable[str] = (),

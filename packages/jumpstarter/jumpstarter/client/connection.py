@@ -39,7 +39,7 @@ _STREAMED: dict[str, Any] = {
 }
 
 
-def serialize(message: Any) -> bytes:  # noqa: ANN401 any message
+def serialize(message: Any) -> bytes:
     return message.SerializeToString()
 
 
@@ -86,7 +86,7 @@ class Endpoint:
             return None
         return grpc.ssl_channel_credentials(self.ca.encode() if self.ca else None)
 
-    def open(self, module: Any) -> Any:  # noqa: ANN401 grpc and grpc.aio have the same functions
+    def open(self, module: Any) -> Any:
         """A channel, made by the functions of `grpc` or of `grpc.aio`."""
         credentials, options = self.credentials(), self.channel_options()
         if credentials is None:
@@ -97,7 +97,7 @@ class Endpoint:
 class Stub:
     """The calls of both services on one channel, blocking or asynchronous as the channel is."""
 
-    def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:  # noqa: ANN401
+    def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
         for name, response in _UNARY.items():
             setattr(self, name, _with(channel.unary_unary(_EXPORTER + name, serialize, response.FromString), metadata))
         for name, response in _STREAMED.items():
@@ -106,7 +106,7 @@ class Stub:
         stream = channel.stream_stream(path, serialize, router_pb2.StreamResponse.FromString)
         self.Stream = _with(stream, metadata)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 set in a loop above
+    def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the services of an exporter have no call {name}")
 
 
@@ -115,7 +115,7 @@ def _with(call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> Call
     if not metadata:
         return call
 
-    def called(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def called(*args: Any, **kwargs: Any) -> Any:
         return call(*args, **{**kwargs, "metadata": (*metadata, *(kwargs.get("metadata") or ()))})
 
     return called
@@ -133,7 +133,7 @@ class Connection:
         stack: ExitStack,
         *,
         endpoint: Endpoint | None = None,
-        channel: Any = None,  # noqa: ANN401 a grpc.aio channel, where there is one already
+        channel: Any = None,
     ) -> None:
         self.portal = portal
         self.endpoint = endpoint
@@ -163,7 +163,7 @@ class Connection:
             self._aio = Stub(channel, self.endpoint.metadata)
         return self._aio
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.aio, name)

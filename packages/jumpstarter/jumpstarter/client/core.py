@@ -97,7 +97,7 @@ class AsyncDriverClient(Metadata):
     def __post_init__(self) -> None:
         parent = super()
         if hasattr(parent, "__post_init__"):
-            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue] some other base of the subclass
+            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
         self.logger = logging.getLogger(type(self).__name__)
         self.logger.setLevel(self.log_level)
 
@@ -107,7 +107,7 @@ class AsyncDriverClient(Metadata):
     def _request(self, method: str, args: tuple[Any, ...]) -> pb.DriverCallRequest:
         return pb.DriverCallRequest(uuid=str(self.uuid), method=method, args=[encode_value(arg) for arg in args])
 
-    async def call_async(self, method: str, *args: Any) -> Any:  # noqa: ANN401
+    async def call_async(self, method: str, *args: Any) -> Any:
         """Call an exported method and return its result.
 
         Raises DriverError or one of its subclasses; its text has what the driver said.
@@ -118,7 +118,7 @@ class AsyncDriverClient(Metadata):
             raise driver_error(e, self._where(method)) from e
         return decode_value(response.result)
 
-    async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:  # noqa: ANN401
+    async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:
         """The items of an exported generator, which ends when this one is closed. Raises as `call_async` does."""
         request = self._request(method, args)
         call = self.stub.StreamingDriverCall(

@@ -21,7 +21,7 @@ class DriverClickGroup(click.Group):
     @overload
     def command(self, __func: Function) -> click.Command: ...
     @overload
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Function], click.Command]: ...  # noqa: ANN401
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Function], click.Command]: ...
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Function], click.Command] | click.Command:
         """Make a function a command of this group, with or without parentheses."""
@@ -41,7 +41,7 @@ class DriverClickGroup(click.Group):
         return register
 
 
-def driver_click_group(client: DriverClient, **kwargs: Any) -> Callable[[Function], DriverClickGroup]:  # noqa: ANN401
+def driver_click_group(client: DriverClient, **kwargs: Any) -> Callable[[Function], DriverClickGroup]:
     """Decorator: make a function the click group of a client, with the exporter's description as its help."""
 
     def decorate(func: Function) -> DriverClickGroup:
@@ -53,11 +53,11 @@ def driver_click_group(client: DriverClient, **kwargs: Any) -> Callable[[Functio
     return decorate
 
 
-def driver_click_command(client: DriverClient, **kwargs: Any) -> Callable[[Function], click.Command]:  # noqa: ANN401
+def driver_click_command(client: DriverClient, **kwargs: Any) -> Callable[[Function], click.Command]:
     """Decorator: make a function the one click command of a client, with the exporter's description as its help."""
 
     def decorate(func: Function) -> click.Command:
-        options = {**kwargs, **({"help": client.description} if client.description else {})}
-        return click.command(**options)(func)
+        options: dict[str, Any] = {**kwargs, **({"help": client.description} if client.description else {})}
+        return click.command(cls=click.Command, **options)(func)
 
     return decorate

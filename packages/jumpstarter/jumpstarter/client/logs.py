@@ -19,16 +19,14 @@ _NAMES = {
 logger = logging.getLogger(__name__)
 
 
-def write_line(line: Any) -> None:  # noqa: ANN401 a LogStreamResponse
+def write_line(line: Any) -> None:
     """Write one line of the exporter's log to the logger of its source."""
     source = LogSource.from_proto(line.source) if line.source in set(LogSource) else LogSource.SYSTEM
-    level = logging.getLevelName(line.severity)
-    logging.getLogger(_NAMES.get(source, "exporter:system")).log(
-        level if isinstance(level, int) else logging.INFO, "%s", line.message
-    )
+    level = logging.getLevelNamesMapping().get(line.severity, logging.INFO)
+    logging.getLogger(_NAMES.get(source, "exporter:system")).log(level, "%s", line.message)
 
 
-async def follow_logs(stub: Any, show_all: bool) -> None:  # noqa: ANN401 a Connection
+async def follow_logs(stub: Any, show_all: bool) -> None:
     """Write the exporter's log until it ends; hooks only, unless `show_all`."""
     hooks = {LogSource.BEFORE_LEASE_HOOK, LogSource.AFTER_LEASE_HOOK}
     call = stub.LogStream(Empty())

@@ -51,7 +51,7 @@ class _Node:
     children: dict[str, _Node]
 
 
-def build_tree(reports: Iterable[Any], stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:  # noqa: ANN401
+def build_tree(reports: Iterable[Any], stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:
     """The root client of a report, whose entries come parents first.
 
     Raises InvalidReport unless the report is one tree.
@@ -82,7 +82,7 @@ def _tree(reports: list[Any]) -> _Node:
     return root
 
 
-def _client(node: _Node, stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:  # noqa: ANN401
+def _client(node: _Node, stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:
     """The client of an entry, after those below it."""
     report = node.report
     client_class, reason = _client_class(report.labels.get(CLIENT_LABEL, ""), node.path, policy)

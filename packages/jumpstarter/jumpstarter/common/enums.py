@@ -20,6 +20,12 @@ class ProtocolEnum(IntEnum):
     def to_proto(self) -> int:
         return int(self)
 
+    @property
+    def name_on_wire(self) -> str:
+        """The name that the protocol has for it."""
+        prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in type(self).__name__).lstrip("_")
+        return f"{prefix}_{self.name}"
+
     def __str__(self) -> str:
         return self.name
 

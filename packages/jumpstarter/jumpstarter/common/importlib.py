@@ -1,7 +1,7 @@
 """Which client classes a client loads.
 
-A class that an exporter names is loaded only from a package that an installed distribution registers as a driver, or that
-the user allows; nothing that a peer sends chooses other code.
+A class that an exporter names is loaded only from a package that an installed distribution registers as a driver, or
+that the user allows; nothing that a peer sends chooses other code.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def registered_packages() -> frozenset[str]:
 def import_class(class_path: str, allow: Iterable[str] = (), unsafe: bool = False) -> type:
     """The class with that dotted path, if `unsafe`, a pattern of `allow` or an installed driver package covers it.
 
-    Raises ImportError for a path without a dot, and MissingDriverError that says whether the class is not installed, not
-    allowed, or failed to import, and what to do.
+    Raises ImportError for a path without a dot, and MissingDriverError that says whether the class is not installed,
+    not allowed, or failed to import, and what to do.
     """
     module_path, dot, name = class_path.rpartition(".")
     package = module_path.partition(".")[0]

@@ -20,7 +20,7 @@ Handler = Callable[[SocketStream], Awaitable[Any]]
 
 
 @contextmanager
-def TemporarySocket() -> Generator[Path]:  # noqa: N802 a public name
+def TemporarySocket() -> Generator[Path]:
     """A path for a unix socket in a directory of its own that only this user can enter; removed at the end."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base is None or not os.access(base, os.W_OK):
@@ -28,12 +28,14 @@ def TemporarySocket() -> Generator[Path]:  # noqa: N802 a public name
     with tempfile.TemporaryDirectory(prefix="jumpstarter-", dir=base, ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "socket"
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise OSError(f"{path}: too long for a unix socket ({MAX_SOCKET_PATH} bytes); set XDG_RUNTIME_DIR or TMPDIR")
+            raise OSError(
+                f"{path}: too long for a unix socket ({MAX_SOCKET_PATH} bytes); set XDG_RUNTIME_DIR or TMPDIR"
+            )
         yield path
 
 
 @asynccontextmanager
-async def TemporaryUnixListener(handler: Handler, path: str | os.PathLike[str] | None = None) -> AsyncGenerator[Path]:  # noqa: N802
+async def TemporaryUnixListener(handler: Handler, path: str | os.PathLike[str] | None = None) -> AsyncGenerator[Path]:
     """Serve connections to a unix socket, each by `handler(stream)` in a task that ends with the context."""
     if path is not None:
         async with _serving(await create_unix_listener(path, mode=0o600), handler):
@@ -45,7 +47,7 @@ async def TemporaryUnixListener(handler: Handler, path: str | os.PathLike[str] |
 
 
 @asynccontextmanager
-async def TemporaryTcpListener(  # noqa: N802
+async def TemporaryTcpListener(
     handler: Handler,
     local_host: str = "127.0.0.1",
     local_port: int = 0,

@@ -28,7 +28,7 @@ def encode_value(obj: object) -> Value:
     return value
 
 
-def _encode(value: Value, obj: object, depth: int) -> None:  # noqa: C901 a table of types
+def _encode(value: Value, obj: object, depth: int) -> None:
     kind = type(obj)
     if kind is str:
         value.string_value = cast(str, obj)
@@ -84,8 +84,8 @@ def _key(key: object) -> str:
 
 def _plain(obj: object) -> object:
     """The JSON-like form of a value that is not plain itself."""
-    if isinstance(obj, bytes | bytearray | memoryview):
-        return bytes(obj).decode()
+    if isinstance(obj, bytes | bytearray):
+        return obj.decode()
     if isinstance(obj, Enum):
         return cast(object, obj.value)
     if isinstance(obj, str):
@@ -101,7 +101,7 @@ def _plain(obj: object) -> object:
     return cast(object, TypeAdapter(Any).dump_python(obj, mode="json"))
 
 
-def decode_value(value: Value) -> Any:  # noqa: ANN401 what a peer sends has no type
+def decode_value(value: Value) -> Any:
     """The Python value of a wire form; an unset one is None."""
     match value.WhichOneof("kind"):
         case "string_value":

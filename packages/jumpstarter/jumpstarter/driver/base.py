@@ -52,7 +52,7 @@ class Driver(Metadata, metaclass=ABCMeta):
         """Finish construction; cooperative: calls the next `__post_init__` of the class's bases."""
         parent = super()
         if hasattr(parent, "__post_init__"):
-            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue] some other base of the subclass
+            parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
         self.logger = logging.getLogger(f"driver.{type(self).__name__}")
         self.logger.setLevel(self.log_level)
 
@@ -85,7 +85,7 @@ class Driver(Metadata, metaclass=ABCMeta):
             raise ExceptionGroup(f"{len(failures)} children of {self.name} failed to close", failures)
 
     @asynccontextmanager
-    async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ANN401, ASYNC109
+    async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ASYNC109
         """Open the byte stream that a client offers by a handle, to read an upload or write a download.
 
         `timeout` bounds the transfer, in seconds. Raises ValueError for a malformed, unknown or used handle.

@@ -29,11 +29,12 @@ def export(func: F) -> F:
     Plain functions and generators run in a worker thread, one at a time per driver; async ones on the event loop.
     An override in a subclass needs the mark again. Raises ValueError for what is not a function.
     """
-    if not (isfunction(func) or ismethod(func) or callable(getattr(func, "__wrapped__", None))):
+    function: object = func  # the checks below must not narrow the type that is returned
+    is_function = isfunction(function) or ismethod(function) or callable(getattr(function, "__wrapped__", None))
+    if not is_function:
         raise ValueError(f"only a function can be exported, not {func!r}")
-    if isgeneratorfunction(func) or isasyncgenfunction(func):
-        return _mark(func, MARKER_STREAMING_DRIVERCALL)
-    return _mark(func, MARKER_DRIVERCALL)
+    streaming = isgeneratorfunction(function) or isasyncgenfunction(function)
+    return _mark(func, MARKER_STREAMING_DRIVERCALL if streaming else MARKER_DRIVERCALL)
 
 
 def exportstream(func: F) -> F:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import grpc
 from anyio import BrokenResourceError
 
 from ..common.limits import MAX_DETAILS
 from .session import NotReady, UnknownInstance, UnknownMethod
+
+DRIVER_FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+"""What a driver may raise without ending the exporter: the call fails, whatever it was."""
 
 _CODES: tuple[tuple[type[BaseException], grpc.StatusCode], ...] = (
     (NotReady, grpc.StatusCode.FAILED_PRECONDITION),
@@ -37,8 +42,9 @@ def stream_status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
 
 def _leaf(error: BaseException) -> BaseException:
     """The one error inside a group of one, at any depth."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return _leaf(group.exceptions[0]) if len(group.exceptions) == 1 else group
     return error
 
 

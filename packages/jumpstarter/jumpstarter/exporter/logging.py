@@ -64,7 +64,7 @@ class LogHistory:
                 loop.call_soon_threadsafe(event.set)  # lines come from threads that anyio knows nothing of
 
     def _since(self, position: int) -> tuple[list[LogLine], int, int, asyncio.Event | None]:
-        """Lines from a position on, the position after them, how many are lost, and what to wait for if there are none."""
+        """The lines from a position on, the next position, how many are lost, what to wait for if none is there."""
         with self._lock:
             lost = max(0, self._first - position)
             start = max(0, position - self._first)

@@ -16,7 +16,7 @@ from jumpstarter_protocol.jumpstarter.v1 import router_pb2
 from ..common.values import decode_value, encode_value
 from ..driver.base import Driver
 from ..driver.table import ExportedMethod
-from .errors import status_of
+from .errors import DRIVER_FAILURES, status_of
 from .session import Session
 from .streams import serve_stream
 
@@ -66,8 +66,7 @@ class SessionService:
             uuid=str(session.uuid),
             labels=session.labels,
             reports=[
-                device.report(parent=parent, name=name)
-                for _, parent, name, device in session.root_device.enumerate()
+                device.report(parent=parent, name=name) for _, parent, name, device in session.root_device.enumerate()
             ],
             motd=session.motd,
         )
@@ -75,17 +74,17 @@ class SessionService:
     async def get_status(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         current = self._session.status.current
         return pb.GetStatusResponse(
-            status=current.status.to_proto(),
+            status=current.status.name_on_wire,
             message=current.message,
             status_version=current.version,
-            previous_status=current.previous.to_proto() if current.previous is not None else None,
+            previous_status=current.previous.name_on_wire if current.previous is not None else None,
         )
 
     async def log_stream(self, request: Empty, context: Context) -> AsyncGenerator[pb.LogStreamResponse]:
         async with aclosing(self._session.log.read()) as lines:
             async for line in lines:
                 response = pb.LogStreamResponse(
-                    severity=line.severity, message=line.message, source=line.source.to_proto()
+                    severity=line.severity, message=line.message, source=line.source.name_on_wire
                 )
                 response.timestamp.FromNanoseconds(int(line.time * 1e9))
                 yield response
@@ -108,7 +107,7 @@ class SessionService:
             driver, method, call = self._dispatch(request, streaming=False)
             result = await (call() if method.is_async else self._session.run(driver, call))
             return pb.DriverCallResponse(uuid=request.uuid, result=encode_value(result))
-        except (Exception, SystemExit, KeyboardInterrupt) as e:  # a driver never ends the exporter
+        except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(
@@ -120,7 +119,7 @@ class SessionService:
             async with aclosing(items):
                 async for item in items:
                     yield pb.StreamingDriverCallResponse(uuid=request.uuid, result=encode_value(item))
-        except (Exception, SystemExit, KeyboardInterrupt) as e:
+        except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def _iterate(self, driver: Driver, call: Callable[[], Any]) -> AsyncGenerator[Any]:
@@ -162,11 +161,9 @@ class SessionService:
 
     # byte streams
 
-    async def stream(self, requests: Any, context: Context) -> None:  # noqa: ANN401
+    async def stream(self, requests: Any, context: Context) -> None:
         await serve_stream(self._session, context)
 
 
-def _serialize(message: Any) -> bytes:  # noqa: ANN401 any message
+def _serialize(message: Any) -> bytes:
     return message.SerializeToString()
-
-

@@ -126,7 +126,7 @@ class Session:
         if current.status not in _READY:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
-    async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:  # noqa: ANN401
+    async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:
         """Run a plain function of a driver in its worker, where one runs at a time."""
         worker = self._workers.get(driver.uuid)
         if worker is None:

@@ -15,13 +15,13 @@ from ..driver.base import Driver
 from ..streams.common import join_streams
 from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
-from .errors import status_of, stream_status_of
+from .errors import DRIVER_FAILURES, status_of, stream_status_of
 from .session import Session
 
 logger = logging.getLogger(__name__)
 
 
-async def serve_stream(session: Session, context: Any) -> None:  # noqa: ANN401
+async def serve_stream(session: Session, context: Any) -> None:
     """Serve one stream call; `request` in its metadata says to what."""
     opened = False
 
@@ -38,27 +38,29 @@ async def serve_stream(session: Session, context: Any) -> None:  # noqa: ANN401
             await _serve_device(session, driver, str(request.get("method")), context, opening)
         else:
             await _serve_resource(driver, context, opening)
-    except (Exception, SystemExit, KeyboardInterrupt) as e:  # a driver never ends the exporter
+    except DRIVER_FAILURES as e:
         code, text = (stream_status_of if opened else status_of)(e)
         logger.debug("stream ended: %s: %s", code.name, text, exc_info=e)
         await context.abort(code, text)
 
 
-def _request(context: Any) -> dict[str, Any]:  # noqa: ANN401
+def _request(context: Any) -> dict[str, Any]:
     """What the client asks for; ValueError unless it is a request of a known kind."""
-    text = dict(context.invocation_metadata() or ()).get("request")
+    metadata: dict[str, str] = dict(context.invocation_metadata() or ())
+    text = metadata.get("request")
     if text is None:
         raise ValueError("stream: metadata 'request' is missing")
     try:
-        request = json.loads(text)
+        request: Any = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("stream: metadata 'request' is not JSON") from None
-    if not isinstance(request, dict) or request.get("kind") not in ("driver", "resource"):
+    fields = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
+    if fields.get("kind") not in ("driver", "resource"):
         raise ValueError("stream: metadata 'request' has no kind 'driver' or 'resource'")
-    return cast("dict[str, Any]", request)
+    return fields
 
 
-async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:  # noqa: ANN401
+async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:
     """Join the client with the stream that an exported method of the driver opens."""
     method = session.method(driver, name, "stream")
     async with method.function(driver) as device:
@@ -108,7 +110,7 @@ class OfferedStream(ObjectStream[bytes]):
             raise ClosedResourceError
 
 
-async def _serve_resource(driver: Driver, context: Any, opening: Any) -> None:  # noqa: ANN401
+async def _serve_resource(driver: Driver, context: Any, opening: Any) -> None:
     """Offer the client's stream to the driver, until a call of it is done with it."""
     uuid = uuid4()
     remote = RouterStream(context)

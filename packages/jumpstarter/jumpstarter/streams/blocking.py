@@ -19,11 +19,11 @@ class BlockingStream:
     portal: Portal
 
     def send(self, data: bytes) -> None:
-        """Send bytes; waits while the peer does not keep up. Raises anyio.BrokenResourceError when the stream is cut."""
+        """Send bytes; waits while the peer does not keep up. Raises anyio.BrokenResourceError when cut off."""
         self.portal.call(self.stream.send, data)
 
     def receive(self) -> bytes:
-        """The next bytes. Raises anyio.EndOfStream at a clean end and anyio.BrokenResourceError when the stream is cut."""
+        """The next bytes. Raises anyio.EndOfStream at a clean end and anyio.BrokenResourceError when cut off."""
         return self.portal.call(self.stream.receive)
 
     def send_eof(self) -> None:

@@ -15,7 +15,14 @@ from anyio import (
     create_memory_object_stream,
     create_task_group,
 )
-from anyio.abc import AnyByteReceiveStream, AnyByteSendStream, AnyByteStream, ByteReceiveStream, ObjectStream, SocketAttribute
+from anyio.abc import (
+    AnyByteReceiveStream,
+    AnyByteSendStream,
+    AnyByteStream,
+    ByteReceiveStream,
+    ObjectStream,
+    SocketAttribute,
+)
 from anyio.streams.stapled import StapledObjectStream
 
 CHUNK = 256 * 1024
@@ -30,7 +37,7 @@ class PeerClosed(EndOfStream):
 
 
 async def copy_stream(dst: AnyByteSendStream, src: AnyByteReceiveStream) -> None:
-    """Copy until `src` ends, then end `dst` that way. Errors of either side are raised, so a cut never looks like an end.
+    """Copy until `src` ends, then end `dst` that way. Errors of either side are raised: a cut never looks like an end.
 
     Raises PeerClosed, after ending `dst`, when the peer behind `src` reads no more either.
     """

@@ -16,6 +16,9 @@ class MetadataStreamAttributes(TypedAttributeSet):
     metadata: dict[str, str] = typed_attribute()
 
 
+_METADATA: Any = MetadataStreamAttributes.metadata  # a key, whatever type it declares
+
+
 @dataclass(eq=False)
 class MetadataStream(ObjectStream[bytes]):
     """A stream with metadata, which reach the client before the first byte."""
@@ -37,4 +40,4 @@ class MetadataStream(ObjectStream[bytes]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {**self.stream.extra_attributes, MetadataStreamAttributes.metadata: lambda: self.metadata}
+        return {**self.stream.extra_attributes, _METADATA: lambda: self.metadata}

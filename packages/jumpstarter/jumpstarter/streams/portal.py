@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal, BlockingPortalProvider
 
 T = TypeVar("T")
-P = TypeVarTuple("P")
 
 
 class Portal(Protocol):
     """What blocking code needs of an event loop in another thread; anyio's BlockingPortal is one."""
 
-    def call(self, func: Callable[[*P], Awaitable[T] | T], *args: *P) -> T: ...
-    def start_task_soon(self, func: Callable[[*P], Awaitable[T] | T], *args: *P, name: object = None) -> Any: ...  # noqa: ANN401
+    def call(self, func: Callable[..., Any], *args: Any) -> Any: ...
+    def start_task_soon(self, func: Callable[..., Any], *args: Any, name: object = None) -> Any: ...
     def wrap_async_context_manager(self, cm: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]: ...
 
 
@@ -59,11 +58,11 @@ class LazyPortal:
                 self._portal = self._stack.enter_context(shared_provider())
             return self._portal
 
-    def call(self, func: Callable[[*P], Awaitable[T] | T], *args: *P) -> T:
+    def call(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run a function on the loop and wait for its result."""
         return self._started().call(func, *args)
 
-    def start_task_soon(self, func: Callable[[*P], Awaitable[T] | T], *args: *P, name: object = None) -> Any:  # noqa: ANN401
+    def start_task_soon(self, func: Callable[..., Any], *args: Any, name: object = None) -> Any:
         """Start a function on the loop; returns a concurrent Future, whose `cancel` cancels it."""
         return self._started().start_task_soon(func, *args, name=name)
 
@@ -71,7 +70,7 @@ class LazyPortal:
         """A blocking context manager that is entered and left on the loop, in one task."""
         return self._started().wrap_async_context_manager(cm)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 the rest of anyio's portal
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._started(), name)

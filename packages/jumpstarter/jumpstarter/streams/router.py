@@ -1,11 +1,11 @@
 """Byte streams inside a gRPC stream of the router protocol: frames of data, and GOAWAY for the end of one direction.
 
-This is the one place that awaits gRPC's reads and writes. Such an await must not be cancelled (grpcio's futures break, or
-the whole call ends), so each runs in a task of its own that outlives a cancelled caller and is taken up by the next one;
-a stream ends by the call's own `cancel()`.
+This is the one place that awaits gRPC's reads and writes. Such an await must not be cancelled (grpcio's futures break,
+or the whole call ends), so each runs in a task of its own that outlives a cancelled caller and is taken up by the next
+one; a stream ends by the call's own `cancel()`.
 
 A clean end is a GOAWAY frame. The end of the call without one is an error: a peer that died looks like that.
-A GOAWAY whose payload is CLOSE says that its sender will not read any more either; other implementations ignore payloads.
+A GOAWAY with the payload CLOSE says that its sender will not read any more either; other peers ignore payloads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Call(Protocol):
     """What a client's stream call and a servicer's context have in common."""
 
     def read(self) -> Awaitable[Any]: ...
-    def write(self, message: Any, /) -> Awaitable[None]: ...  # noqa: ANN401
+    def write(self, message: Any, /) -> Awaitable[None]: ...
 
 
 class RouterStream(ObjectStream[bytes]):
@@ -70,7 +70,8 @@ class RouterStream(ObjectStream[bytes]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {MetadataStreamAttributes.metadata: lambda: self._metadata}
+        attribute: Any = MetadataStreamAttributes.metadata  # a key, whatever type it declares
+        return {attribute: lambda: self._metadata}
 
     @property
     def is_ended(self) -> bool:
