@@ -33,7 +33,7 @@ fi
 
 # Bring .venv in line with uv.lock.
 sync() {
-    uv sync --frozen --quiet "$@"
+    uv sync --frozen --quiet --all-packages "$@"
 }
 
 # The distribution that a word on the command line means: `power`, `jumpstarter-driver-power`, `packages/...` or `core`.
