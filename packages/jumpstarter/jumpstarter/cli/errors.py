@@ -30,18 +30,12 @@ _STATUS = {
     "jumpstarter.common.exceptions.EnvironmentVariableNotSetError": UNREACHABLE,
     "jumpstarter.common.exceptions.BusyError": BUSY,
     "jumpstarter.common.exceptions.ReauthenticationFailed": NOT_ALLOWED,
+    "jumpstarter.client.core.ExporterLost": UNREACHABLE,
+    "jumpstarter.client.core.NotAllowed": NOT_ALLOWED,
     "jumpstarter.client.core.ExporterNotReady": BUSY,
     "jumpstarter.client.core.DriverError": FAILED,
 }
 """Exit status by class, as text: a command that cannot raise a class need not import it."""
-
-_STATUS_OF_CODE = {
-    "UNAVAILABLE": UNREACHABLE,
-    "UNAUTHENTICATED": NOT_ALLOWED,
-    "PERMISSION_DENIED": NOT_ALLOWED,
-}
-"""Exit status by the code of the gRPC error behind a DriverError."""
-
 
 _PATIENCE = 1.0
 """Seconds that threads have to end after the command has."""
@@ -60,7 +54,7 @@ class CommandError(click.ClickException):
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
-        self.exit_code = status
+        self.status = status
 
 
 def warn(program: str, message: str) -> None:
@@ -88,15 +82,6 @@ def invoke(program: str, command: click.Command, args: Sequence[str], *, parent:
             return command.invoke(context)
     except click.exceptions.Exit as e:
         return e.exit_code
-
-
-def complete(program: str, command: click.Command) -> None:
-    """Answer a request of the shell for completions, and end; does nothing where there is none."""
-    variable = f"_{program.upper()}_COMPLETE"
-    if instruction := os.environ.get(variable):
-        from click.shell_completion import shell_complete
-
-        sys.exit(shell_complete(command, {}, program, variable, instruction))
 
 
 def finish(status: int) -> NoReturn:
@@ -127,9 +112,6 @@ def exit_at_once(status: int) -> NoReturn:
 
 def status_of(error: BaseException) -> int:
     """The exit status that stands for an error."""
-    code = getattr(error.__cause__, "code", None)
-    if callable(code) and (status := _STATUS_OF_CODE.get(getattr(code(), "name", ""))):
-        return status
     for cls in type(error).__mro__:
         if status := _STATUS.get(f"{cls.__module__}.{cls.__qualname__}"):
             return status
@@ -141,9 +123,9 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _end(program: str, error: BaseException) -> int:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
     match error:
+        case BaseExceptionGroup(exceptions=(single,)):  # of a task group with one failure
+            return _end(program, single)
         case Terminated():
             return 128 + error.signum
         case KeyboardInterrupt() | click.Abort():
@@ -176,6 +158,8 @@ def _describe(error: BaseException) -> tuple[str, int]:
         case click.UsageError():
             hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
             return error.format_message() + hint, USAGE
+        case CommandError():
+            return error.message, error.status
         case click.ClickException():
             return error.format_message(), FAILED if error.exit_code == 1 else error.exit_code
         case SystemExit():

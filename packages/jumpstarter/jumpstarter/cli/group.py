@@ -21,7 +21,7 @@ _ALIASES = {
 class LazyGroup(click.Group):
     """Commands are given as `name: ("module:attribute", "what it does")`."""
 
-    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = table
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from . import errors
+from .completion import complete
 from .group import LazyGroup, examples
 
 
@@ -51,6 +52,6 @@ def cli(ctx: click.Context, log_level: str | None, debug: bool) -> None:
 
 def main() -> NoReturn:
     """Entry point of the command."""
-    errors.complete("jmp", cli)
+    complete("jmp", cli)
     status = errors.run("jmp", lambda: errors.invoke("jmp", cli, sys.argv[1:]))
     errors.finish(status)

@@ -18,11 +18,15 @@ class LineFormatter(logging.Formatter):
         return one_line(super().format(record))
 
 
-def to_stderr(level: str) -> None:
-    """Show records from `level` up; those from INFO up are made in any case, for the log of the session."""
+def to_stderr(level: str, *, exporters: bool = False) -> None:
+    """Show records from `level` up and, if asked to, all that an exporter elsewhere sends.
+
+    Records from INFO up are made in any case, for the clients that read this process's log.
+    """
+    least = logging.getLevelNamesMapping()[level]
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
-    handler.setLevel(level)
+    handler.addFilter(lambda record: record.levelno >= least or (exporters and record.name.startswith("exporter:")))
     root = logging.getLogger()
     root.addHandler(handler)
-    root.setLevel(min(logging.INFO, handler.level))
+    root.setLevel(min(logging.INFO, least))

@@ -93,7 +93,6 @@ def _checked(passphrase: str, source: str) -> str:
     if not passphrase:
         raise ConfigurationError(f"the passphrase from {source} is empty")
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", passphrase):
-        raise ConfigurationError(
-            f"the passphrase from {source} cannot be sent; use ASCII letters, digits, signs and inner spaces, on one line"
-        )
+        allowed = "ASCII letters, digits, signs and inner spaces, on one line"
+        raise ConfigurationError(f"the passphrase from {source} cannot be sent; use {allowed}")
     return passphrase

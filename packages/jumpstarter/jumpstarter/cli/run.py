@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     metavar="[HOST:]PORT",
     help="Serve on a TCP port (0: any free one) instead of a unix socket; HOST is 127.0.0.1 unless given.",
 )
-@click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="Serve in clear text, for everybody who gets there.")
+@click.option(
+    "--tls-grpc-insecure", "insecure", is_flag=True, help="Serve in clear text, for everybody who gets there."
+)
 @click.option("--tls-cert", "cert", metavar="FILE", help="Certificate chain of the TCP port, in PEM.")
 @click.option("--tls-key", "key", metavar="FILE", help="Private key of the certificate, in PEM.")
 @options.passphrase_options
@@ -78,7 +80,9 @@ def _tcp_listener(
 
     tls = read_tls(Path(cert), Path(key)) if cert and key else None
     if insecure:
-        errors.warn("jmp", f"INSECURE: clear text on {host or 'loopback'} port {port}; whoever is on the way can read it")
+        errors.warn(
+            "jmp", f"INSECURE: clear text on {host or 'loopback'} port {port}; whoever is on the way can read it"
+        )
     if passphrase is None:
         errors.warn("jmp", "no passphrase: everybody who reaches the port can use the devices (--passphrase-file)")
     return TcpListener(host=host or "127.0.0.1", port=port, tls=tls, passphrase=passphrase)

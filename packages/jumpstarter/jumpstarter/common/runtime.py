@@ -12,7 +12,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def exporter_sockets() -> list[Path]:
 
 
 @contextmanager
-def claim(name: str, config: str) -> Iterator[Path]:
+def claim(name: str, config: str) -> Generator[Path]:
     """Be the only exporter called `name` on this host for as long as the context lasts.
 
     Yields the path of its socket, free of what a dead exporter may have left there.
@@ -134,7 +134,7 @@ def _is_listening(path: Path) -> bool:
 
 
 @contextmanager
-def _guard(directory: Path) -> Iterator[None]:
+def _guard(directory: Path) -> Generator[None]:
     deadline = time.monotonic() + _GUARD_TIMEOUT
     fd = _open(directory / ".guard")
     try:

@@ -25,9 +25,9 @@ class PassphraseInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler of the call, or one that refuses it."""
         metadata: Any = handler_call_details.invocation_metadata or ()
         given: list[Any] = [value for key, value in metadata if key == PASSPHRASE_METADATA_KEY]
@@ -41,14 +41,14 @@ def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def _refuse(handler: Any, reason: str) -> grpc.RpcMethodHandler[Any, Any]:  # noqa: ANN401 None for an unknown method
+def _refuse(handler: Any, reason: str) -> grpc.RpcMethodHandler[Any, Any]:
     """A handler of the same shape that only refuses."""
 
-    async def refuse(request: object, context: Any) -> Any:  # noqa: ANN401
+    async def refuse(request: object, context: Any) -> Any:
         logger.warning("refused a call from %s: %s", context.peer(), reason)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, reason)
 
-    async def refuse_stream(request: object, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def refuse_stream(request: object, context: Any) -> AsyncIterator[Any]:
         await refuse(request, context)
         yield  # makes it a stream
 

@@ -1,0 +1,66 @@
+"""The tree of devices, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from ..common.text import one_line
+
+if TYPE_CHECKING:
+    from ..client.base import DriverClient
+
+
+@dataclass(frozen=True)
+class Row:
+    """A device in a tree."""
+
+    name: str
+    text: str
+    children: list[Row] = field(default_factory=list["Row"])
+
+
+def draw(rows: Iterable[Row]) -> str:
+    """The tree as lines: names on the left, texts in a column on the right."""
+    lines = list(_lines(list(rows), ""))
+    width = max((len(left) for left, _ in lines), default=0)
+    return "\n".join(f"{left:<{width}}  {text}".rstrip() for left, text in lines)
+
+
+def describe(client: DriverClient) -> str:
+    """What `j` alone says: the devices with their descriptions and commands."""
+    rows = [_row(name, child) for name, child in client.children.items()]
+    if not rows:
+        rows = [_row(type(client).__name__, client)]
+    first = next(iter(client.children), None)
+    hint = f"j {first} --help" if first else "j --help"
+    return f"{draw(rows)}\n\nMore: {hint}"
+
+
+def command_of(client: DriverClient) -> click.Command | None:
+    """The command of a device, or the group of its commands; a device without any has no method `cli`."""
+    make: Callable[[], click.Command] | None = getattr(client, "cli", None)
+    return make() if make is not None else None
+
+
+def _row(name: str, client: DriverClient) -> Row:
+    command = command_of(client)
+    children = [_row(child_name, child) for child_name, child in client.children.items()]
+    return Row(name, _text(client, command), children)
+
+
+def _text(client: DriverClient, command: click.Command | None) -> str:
+    about = client.description or (command.get_short_help_str(60) if command is not None else "")
+    names = [] if not isinstance(command, click.Group) else [n for n in command.commands if n not in client.children]
+    offers = f"[{', '.join(names)}]" if names else ""
+    return one_line("  ".join(part for part in (about, offers) if part))
+
+
+def _lines(rows: list[Row], indent: str) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        is_last = row is rows[-1]
+        yield f"{indent}{'└─' if is_last else '├─'} {one_line(row.name)}", row.text
+        yield from _lines(row.children, f"{indent}{'   ' if is_last else '│  '}")

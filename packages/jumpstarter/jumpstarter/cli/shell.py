@@ -1,0 +1,88 @@
+"""`jmp shell`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+
+from . import attach, logs, options, prompt
+from .attach import Attachment
+from .child import run_child
+from .group import examples
+from .running import running_exporter
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog=examples(
+        "jmp shell                                            the one exporter running here",
+        "jmp shell --exporter-config lab.yaml -- j power on   the devices of a file, one command",
+        "jmp shell --tls-grpc lab1:8083 --passphrase-file secret -- pytest",
+    ),
+)
+@options.config_options
+@click.option("-n", "--name", help="Name of an exporter that runs on this host.")
+@click.option("--socket", metavar="PATH", help="Unix socket of an exporter.")
+@click.option("--tls-grpc", "address", metavar="HOST:PORT", help="Address of an exporter that serves a TCP port.")
+@click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text.")
+@click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's.")
+@options.passphrase_options
+@click.option("--exporter-logs", is_flag=True, help="Show the exporter's log on stderr.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def shell(
+    log_level: str | None,
+    exporter_config: str | None,
+    exporter: str | None,
+    name: str | None,
+    socket: str | None,
+    address: str | None,
+    insecure: bool,
+    tls_ca: str | None,
+    passphrase: str | None,
+    passphrase_file: str | None,
+    exporter_logs: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Run COMMAND, or a shell, with the devices of an exporter attached.
+
+    Inside, `j` uses the devices. The status of COMMAND is the status of `jmp shell`. The passphrase can also stand in
+    JMP_GRPC_PASSPHRASE.
+    """
+    chosen = [exporter_config, exporter, name, socket, address]
+    if sum(choice is not None for choice in chosen) > 1:
+        raise click.UsageError("choose one of --exporter-config, --exporter, --name, --socket and --tls-grpc")
+    if address is None and (insecure or tls_ca or passphrase or passphrase_file):
+        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+    config = options.load_config(exporter_config, exporter)
+    attached: AbstractContextManager[Attachment]
+    if config is not None:
+        logs.to_stderr(log_level or ("INFO" if exporter_logs else "WARNING"))
+        attached = attach.local(config)
+    else:
+        logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
+        if address is not None:
+            secret = options.find_passphrase(passphrase, passphrase_file)
+            attached = attach.tcp(_checked(address), insecure, secret, Path(tls_ca) if tls_ca else None, exporter_logs)
+        else:
+            attached = attach.unix(Path(socket) if socket else running_exporter(name), exporter_logs)
+    with attached as attachment:
+        return _run(attachment, list(command))
+
+
+def _checked(address: str) -> str:
+    host, port = options.split_address(address)
+    if host is None or port == 0:
+        raise click.UsageError(f"{address!r} is not HOST:PORT, such as lab1:8083 or [::1]:8083")
+    return address
+
+
+def _run(attachment: Attachment, command: list[str]) -> int:
+    environment = attachment.environment(dict(os.environ))
+    if command:
+        return run_child(command, environment)
+    argv, variables = prompt.shell_command(os.environ.get("SHELL") or "/bin/sh", attachment.name)
+    return run_child(argv, environment | variables, is_shell=True)
