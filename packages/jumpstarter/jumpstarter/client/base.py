@@ -56,10 +56,7 @@ class DriverClient(AsyncDriverClient):
         if blocking is None:
             yield from self._streamingcall_by_portal(method, args)
             return
-        request = self._request(method, args)
-        call = blocking.StreamingDriverCall(
-            pb.StreamingDriverCallRequest(uuid=request.uuid, method=method, args=request.args)
-        )
+        call = blocking.StreamingDriverCall(self._request(method, args, pb.StreamingDriverCallRequest))
         try:
             for response in call:
                 yield decode_value(response.result)

@@ -166,7 +166,9 @@ class Connection:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self.aio, name)
+        call = getattr(self.aio, name)
+        setattr(self, name, call)
+        return call
 
 
 __all__ = ["Connection", "Empty", "Endpoint", "Stub"]

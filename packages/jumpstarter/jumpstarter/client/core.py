@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
@@ -15,12 +15,14 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common.enums import ExporterStatus
 from ..common.exceptions import ConnectionError, JumpstarterException
 from ..common.metadata import Metadata
-from ..common.values import decode_value, encode_value
+from ..common.values import decode_value, encode_into
 
 if TYPE_CHECKING:
     from anyio.abc import AnyByteStream
 
     from ..streams.router import RouterStream
+
+Request = TypeVar("Request", pb.DriverCallRequest, pb.StreamingDriverCallRequest)
 
 
 class DriverError(JumpstarterException):
@@ -104,8 +106,13 @@ class AsyncDriverClient(Metadata):
     def _where(self, method: str) -> str:
         return f"{self.path}.{method}" if self.path else method
 
-    def _request(self, method: str, args: tuple[Any, ...]) -> pb.DriverCallRequest:
-        return pb.DriverCallRequest(uuid=str(self.uuid), method=method, args=[encode_value(arg) for arg in args])
+    def _request(
+        self, method: str, args: tuple[Any, ...], kind: Callable[..., Request] = pb.DriverCallRequest
+    ) -> Request:
+        request = kind(uuid=str(self.uuid), method=method)
+        for arg in args:
+            encode_into(request.args.add(), arg)
+        return request
 
     async def call_async(self, method: str, *args: Any) -> Any:
         """Call an exported method and return its result.
@@ -120,12 +127,9 @@ class AsyncDriverClient(Metadata):
 
     async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:
         """The items of an exported generator, which ends when this one is closed. Raises as `call_async` does."""
-        request = self._request(method, args)
-        call = self.stub.StreamingDriverCall(
-            pb.StreamingDriverCallRequest(uuid=request.uuid, method=method, args=request.args)
-        )
+        call = self.stub.StreamingDriverCall(self._request(method, args, pb.StreamingDriverCallRequest))
         try:
-            async for response in call:
+            while (response := await call.read()) is not grpc.aio.EOF:
                 yield decode_value(response.result)
         except grpc.RpcError as e:
             raise driver_error(e, self._where(method)) from e

@@ -24,8 +24,13 @@ def encode_value(obj: object) -> Value:
     Raises ValueError for what has no JSON form, bytes that are not UTF-8 and nesting deeper than MAX_DEPTH.
     """
     value = Value()
-    _encode(value, obj, 0)
+    encode_into(value, obj)
     return value
+
+
+def encode_into(value: Value, obj: object) -> None:
+    """Write the wire form of a value into a field of a message; see `encode_value`."""
+    _encode(value, obj, 0)
 
 
 def _encode(value: Value, obj: object, depth: int) -> None:

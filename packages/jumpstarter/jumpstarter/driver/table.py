@@ -43,11 +43,22 @@ class ExportedMethod:
         annotations = resolved_annotations(self.function)
         return signature, {name: converter(annotations[name]) for name in names if name in annotations}
 
+    @cached_property
+    def _needs_nothing(self) -> bool:
+        """Whether a call without arguments is complete."""
+        try:
+            self._parameters[0].bind(None)
+        except TypeError:
+            return False
+        return True
+
     def arguments(self, driver: object, args: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method's annotations want them, for `function(*args, **kwargs)`; the driver comes first.
 
         Raises ValueError that names the method, and the parameter with what was expected and what came.
         """
+        if not args and self._needs_nothing:
+            return (driver,), {}
         signature, converters = self._parameters
         try:
             bound = signature.bind(driver, *args)

@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from jumpstarter_protocol.jumpstarter.v1 import router_pb2
 
-from ..common.values import decode_value, encode_value
+from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
 from ..driver.table import ExportedMethod
 from .errors import DRIVER_FAILURES, status_of
@@ -38,19 +38,21 @@ class SessionService:
         """Handlers of ExporterService and RouterService."""
         unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
         exporter = {
-            "GetReport": unary(self.get_report, Empty.FromString, _serialize),
-            "DriverCall": unary(self.driver_call, pb.DriverCallRequest.FromString, _serialize),
+            "GetReport": unary(self.get_report, Empty.FromString, pb.GetReportResponse.SerializeToString),
+            "DriverCall": unary(self.driver_call, pb.DriverCallRequest.FromString, pb.DriverCallResponse.SerializeToString),
             "StreamingDriverCall": stream(
-                self.streaming_driver_call, pb.StreamingDriverCallRequest.FromString, _serialize
+                self.streaming_driver_call,
+                pb.StreamingDriverCallRequest.FromString,
+                pb.StreamingDriverCallResponse.SerializeToString,
             ),
-            "LogStream": stream(self.log_stream, Empty.FromString, _serialize),
-            "Reset": unary(self.reset, pb.ResetRequest.FromString, _serialize),
-            "GetStatus": unary(self.get_status, pb.GetStatusRequest.FromString, _serialize),
-            "EndSession": unary(self.end_session, pb.EndSessionRequest.FromString, _serialize),
+            "LogStream": stream(self.log_stream, Empty.FromString, pb.LogStreamResponse.SerializeToString),
+            "Reset": unary(self.reset, pb.ResetRequest.FromString, pb.ResetResponse.SerializeToString),
+            "GetStatus": unary(self.get_status, pb.GetStatusRequest.FromString, pb.GetStatusResponse.SerializeToString),
+            "EndSession": unary(self.end_session, pb.EndSessionRequest.FromString, pb.EndSessionResponse.SerializeToString),
         }
         router = {
             "Stream": grpc.stream_stream_rpc_method_handler(
-                self.stream, router_pb2.StreamRequest.FromString, _serialize
+                self.stream, router_pb2.StreamRequest.FromString, router_pb2.StreamResponse.SerializeToString
             ),
         }
         return (
@@ -105,20 +107,23 @@ class SessionService:
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
         try:
             driver, method, call = self._dispatch(request, streaming=False)
-            result = await (call() if method.is_async else self._session.run(driver, call))
-            return pb.DriverCallResponse(uuid=request.uuid, result=encode_value(result))
+            response = pb.DriverCallResponse()
+            encode_into(response.result, await (call() if method.is_async else self._session.run(driver, call)))
+            return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(
         self, request: pb.StreamingDriverCallRequest, context: Context
-    ) -> AsyncGenerator[pb.StreamingDriverCallResponse]:
+    ) -> None:
         try:
             driver, method, call = self._dispatch(request, streaming=True)
             items = call() if method.is_async else self._iterate(driver, call)
             async with aclosing(items):
                 async for item in items:
-                    yield pb.StreamingDriverCallResponse(uuid=request.uuid, result=encode_value(item))
+                    response = pb.StreamingDriverCallResponse()
+                    encode_into(response.result, item)
+                    await context.write(response)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
@@ -164,6 +169,3 @@ class SessionService:
     async def stream(self, requests: Any, context: Context) -> None:
         await serve_stream(self._session, context)
 
-
-def _serialize(message: Any) -> bytes:
-    return message.SerializeToString()

@@ -58,7 +58,7 @@ class Session:
         self.status = StatusBoard()
         self.log = LogHistory()
         self._handler = LogHandler(self.log)
-        self._instances = {device.uuid: device for _, _, _, device in root_device.enumerate()}
+        self._instances = {str(device.uuid): device for _, _, _, device in root_device.enumerate()}
         self._workers: dict[UUID, CapacityLimiter] = {}
 
     # life
@@ -97,18 +97,20 @@ class Session:
 
     def __getitem__(self, uuid: UUID) -> Driver:
         """The instance with that identity; UnknownInstance where there is none."""
-        try:
-            return self._instances[uuid]
-        except KeyError:
-            raise UnknownInstance(f"no driver instance has the uuid {uuid}") from None
+        return self.instance(str(uuid))
 
     def instance(self, uuid: str) -> Driver:
         """The instance with that identity as text; ValueError where the text is none."""
+        instance = self._instances.get(uuid)
+        if instance is not None:
+            return instance
         try:
-            key = UUID(uuid)
+            key = str(UUID(uuid))
         except ValueError:
             raise ValueError(f"{uuid!r} is not the uuid of a driver instance") from None
-        return self[key]
+        if key not in self._instances:
+            raise UnknownInstance(f"no driver instance has the uuid {key}")
+        return self._instances[key]
 
     def method(self, driver: Driver, name: str, kind: Kind) -> ExportedMethod:
         """An exported method of an instance; UnknownMethod says what is missing."""

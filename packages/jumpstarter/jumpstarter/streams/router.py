@@ -1,19 +1,14 @@
 """Byte streams inside a gRPC stream of the router protocol: frames of data, and GOAWAY for the end of one direction.
 
-This is the one place that awaits gRPC's reads and writes. Such an await must not be cancelled (grpcio's futures break,
-or the whole call ends), so each runs in a task of its own that outlives a cancelled caller and is taken up by the next
-one; a stream ends by the call's own `cancel()`.
-
 A clean end is a GOAWAY frame. The end of the call without one is an error: a peer that died looks like that.
 A GOAWAY with the payload CLOSE says that its sender will not read any more either; other peers ignore payloads.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import grpc
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, move_on_after
@@ -22,6 +17,7 @@ from jumpstarter_protocol.jumpstarter.v1 import router_pb2
 
 from .common import PeerClosed, broken
 from .metadata import MetadataStreamAttributes
+from .pump import Call, Reader, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +39,6 @@ LINGER_TIMEOUT = 0.1
 Frame = router_pb2.StreamRequest | router_pb2.StreamResponse
 
 
-class Call(Protocol):
-    """What a client's stream call and a servicer's context have in common."""
-
-    def read(self) -> Awaitable[Any]: ...
-    def write(self, message: Any, /) -> Awaitable[None]: ...
-
-
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
@@ -62,8 +51,7 @@ class RouterStream(ObjectStream[bytes]):
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
         self._metadata = dict(metadata or {})
         self._message = router_pb2.StreamRequest if self._client is not None else router_pb2.StreamResponse
-        self._reading: asyncio.Future[Any] | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._reader, self._writer = Reader(context), Writer(context)
         self._eof_received: EndOfStream | None = None
         self._eof_sent = False
         self._closed = False
@@ -118,8 +106,10 @@ class RouterStream(ObjectStream[bytes]):
             return
         self._eof_sent = True
         await self._write(self._message(payload=payload, frame_type=router_pb2.FRAME_TYPE_GOAWAY))
-        if self._client is not None:
-            await self._client.done_writing()
+        try:
+            await self._writer.finish()
+        except Exception as e:
+            raise _broken_by(e) from e
 
     async def aclose(self) -> None:
         """End the stream cleanly, after all that was sent has arrived.
@@ -156,25 +146,15 @@ class RouterStream(ObjectStream[bytes]):
         self._closed = True
         if self._client is not None:
             self._client.cancel()
-        for pending in (self._reading, self._writing):
-            if pending is not None:
-                pending.add_done_callback(_retrieve)
+        self._reader.stop()
+        self._writer.stop()
 
     async def _read(self) -> Frame:
         """The next frame; BrokenResourceError at the end of the call."""
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._call.read())
         try:
-            frame = await asyncio.shield(self._reading)
-        except grpc.RpcError as e:
-            raise broken(_reason(e), e) from e
-        except asyncio.CancelledError:
-            if self._reading.cancelled():
-                raise broken("the stream was cancelled") from None
-            raise
+            frame = await self._reader.read()
         except Exception as e:
-            raise broken(f"the stream broke: {e}", e) from e
-        self._reading = None
+            raise _broken_by(e) from e
         if frame is grpc.aio.EOF:
             raise await self._call_ended()
         return cast(Frame, frame)
@@ -186,35 +166,16 @@ class RouterStream(ObjectStream[bytes]):
         return broken(f"the exporter ended the stream: {details or code.name}")
 
     async def _write(self, message: Frame) -> None:
-        while self._writing is not None:  # of a sender that was cancelled; frames keep their order
-            await self._wait_written(self._writing)
-        self._writing = asyncio.ensure_future(self._call.write(message))
-        await self._wait_written(self._writing)
-
-    async def _wait_written(self, writing: asyncio.Future[None]) -> None:
         try:
-            await asyncio.shield(writing)
-        except grpc.RpcError as e:
-            raise broken(_reason(e), e) from e
-        except asyncio.CancelledError:
-            if writing.cancelled():
-                raise broken("the stream was cancelled") from None
-            raise
-        except Exception as e:  # grpcio raises InvalidStateError and others when the call has ended
-            raise broken("the peer has ended the stream", e) from e
-        finally:
-            if writing.done() and self._writing is writing:
-                self._writing = None
+            await self._writer.write(message)
+        except Exception as e:
+            raise _broken_by(e) from e
 
 
-def _reason(error: grpc.RpcError) -> str:
-    """One line that says why a call ended."""
+def _broken_by(error: Exception) -> BrokenResourceError:
+    """The error of a stream for the error of its call; grpcio raises InvalidStateError and others after the end."""
     if isinstance(error, grpc.aio.AioRpcError):
-        return error.details() or error.code().name
-    return str(error)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Take the outcome of an await that nobody waits for any more, so that it is not reported as forgotten."""
-    if not future.cancelled():
-        future.exception()
+        return broken(error.details() or error.code().name, error)
+    if isinstance(error, ConnectionAbortedError):
+        return broken(str(error), error)
+    return broken("the peer has ended the stream", error)
