@@ -79,18 +79,24 @@ def _int(value: Any) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else fail("int", value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else fail("int", value, _unquote(value))
 
 
 def _float(value: Any) -> float:
     if isinstance(value, float):
         return value
     if not isinstance(value, int) or isinstance(value, bool):
-        fail("float", value)
+        fail("float", value, _unquote(value))
     try:
         return float(value)
     except OverflowError:
         fail("float", value)
+
+
+def _unquote(value: Any) -> str:
+    """The hint for a number that came as text."""
+    number = isinstance(value, str) and value.removeprefix("-").replace(".", "", 1).isdecimal()
+    return "; write it without quotes" if number else ""
 
 
 def _str(value: Any) -> str:

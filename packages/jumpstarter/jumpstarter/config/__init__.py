@@ -1,0 +1,1 @@
+"""Configuration files: YAML to typed objects, with file, line and column in every complaint."""
