@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
 import sys
-import traceback
 from dataclasses import fields
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -75,31 +72,42 @@ def _not_found(module: str) -> str:
     if not parent:
         similar = _similar_package(module)
         return f"package {module!r} is not installed; pip install {module.replace('_', '-')}{similar}"
+    from pkgutil import iter_modules
+
     package = sys.modules.get(parent)
-    known = [found.name for found in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    known = [found.name for found in iter_modules(getattr(package, "__path__", []))]
     return f"package {parent!r} has no module {name!r}{did_you_mean(name, known)}"
 
 
 def _similar_package(package: str) -> str:
     from difflib import get_close_matches
 
-    short = {entry.module.partition(".")[0].removeprefix(_PREFIX): entry for entry in entry_points(group=_GROUP)}
+    installed = {path.partition(".")[0] for path in _registered().values()}
+    short = {name.removeprefix(_PREFIX): name for name in installed}
     close = get_close_matches(package.removeprefix(_PREFIX), short, n=1, cutoff=0.75)
-    return f" (or did you mean {short[close[0]].module.partition('.')[0]!r}?)" if close else ""
+    return f" (or did you mean {short[close[0]]!r}?)" if close else ""
 
 
 def _registered_as(name: str) -> str:
     """The path of an installed driver that has this as its short name."""
-    paths = {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=_GROUP)}
+    paths = _registered()
     return f"; did you mean {paths[name]!r}?" if name in paths else ""
 
 
+def _registered() -> dict[str, str]:
+    """The dotted paths of the installed drivers, by their short names."""
+    from importlib.metadata import entry_points  # slow, and only an error needs it
+
+    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group="jumpstarter.drivers")}
+
+
 def _broken(module: str, error: BaseException) -> str:
+    from traceback import extract_tb
+
     text = str(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     where = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
     return f"module {module!r} is there, but cannot be imported: {type(error).__name__}{text and ': '}{text}{where}"
 
 
-_GROUP = "jumpstarter.drivers"
 _PREFIX = "jumpstarter_driver_"

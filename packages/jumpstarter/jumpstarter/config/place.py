@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +66,9 @@ class Place:
         if isinstance(step, int) and not isinstance(step, bool):
             return f"[{step}]"
         text = str(step)
-        return f".{text}" if _PLAIN_STEP.fullmatch(text) else f".{json.dumps(text)}"
+        if not _PLAIN_STEP.fullmatch(text):
+            text = '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+        return f".{text}"
 
     @property
     def mark(self) -> Mark | None:
