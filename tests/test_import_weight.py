@@ -1,0 +1,176 @@
+"""Starting costs imports, so what is imported is held here: modules by name, how many, and how long they take.
+
+Times are compared with `import grpc` in the same run, so that a slow or busy machine does not matter.
+"""
+
+import os
+import pkgutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PRINT_MODULES = "import sys; sys.stderr.write('\\n'.join(['', 'MODULES', *sys.modules]))"
+# Slow to import, and nothing that a client or the frame of a command needs.
+HEAVY = {"pydantic", "pydantic_core", "rich", "yaml", "anyio"}
+CLIENT = "from jumpstarter.client import DriverClient, client_from_path"
+EXPORTER_CONFIG = """\
+apiVersion: jumpstarter.dev/v1alpha1
+kind: ExporterConfig
+metadata: {namespace: default, name: weight}
+export:
+  power: {type: jumpstarter_driver_power.driver.MockPower}
+"""
+
+
+def packages_below(name: str) -> list[str]:
+    """The modules of a package, without its private names and those that are public paths of something higher."""
+    package = import_module(name)
+    found = [name, *(module.name for module in pkgutil.walk_packages(package.__path__, f"{name}."))]
+    return [module for module in found if module not in ("jumpstarter.common.utils", "jumpstarter.common.tempfile")]
+
+
+def driver_packages() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules() if module.name.startswith("jumpstarter_driver_"))
+
+
+def modules_after(code: str, **env: str) -> set[str]:
+    """Names of the modules that a fresh interpreter has loaded after the code; the interpreter may exit with 0."""
+    wrapped = f"try:\n    {code}\nexcept SystemExit as exit:\n    assert not exit.code, exit.code\n{PRINT_MODULES}"
+    run = subprocess.run(
+        [sys.executable, "-c", wrapped],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stderr.partition("\nMODULES\n")[2].split())
+
+
+def command(module: str, *arguments: str) -> str:
+    return f"import sys; sys.argv = {[module, *arguments]}; from jumpstarter.cli.{module} import main; main()"
+
+
+def present(forbidden: set[str], modules: set[str]) -> set[str]:
+    """Those of the forbidden packages that are loaded."""
+    return forbidden & {module.partition(".")[0] for module in modules}
+
+
+def drivers_in(modules: set[str]) -> list[str]:
+    return sorted(module for module in modules if module.startswith("jumpstarter_driver_"))
+
+
+@pytest.mark.parametrize("statement", ["import jumpstarter.client", CLIENT])
+def test_client_loads_no_exporter_no_driver_and_nothing_heavy(statement: str) -> None:
+    modules = modules_after(statement)
+    assert present(HEAVY, modules) == set()
+    assert not [name for name in modules if name.startswith(("jumpstarter.exporter", "jumpstarter.driver"))]
+    assert drivers_in(modules) == []
+    assert len(modules) < 300
+
+
+def test_lazy_client_package_loads_no_grpc() -> None:
+    modules = modules_after("import jumpstarter.client")
+    assert present({"grpc", "google", "asyncio", "click"}, modules) == set()
+
+
+@pytest.mark.parametrize("module", [*packages_below("jumpstarter.common"), *packages_below("jumpstarter.client")])
+def test_modules_of_client_and_common_load_nothing_heavy(module: str) -> None:
+    assert present(HEAVY, modules_after(f"import {module}")) == set()
+
+
+@pytest.mark.parametrize("name", ["jumpstarter.config", "jumpstarter.driver", "jumpstarter.exporter"])
+def test_exporter_side_loads_no_pydantic_and_no_rich(name: str) -> None:
+    modules = modules_after("; ".join(f"import {module}" for module in packages_below(name)))
+    assert present({"pydantic", "rich"}, modules) == set()
+
+
+@pytest.mark.parametrize("package", driver_packages())
+def test_client_side_of_a_driver_loads_neither_driver_nor_anything_heavy(package: str) -> None:
+    sides = [f"{package}.{side}" for side in ("client", "cli") if has_module(package, side)]
+    modules = modules_after("; ".join(["import jumpstarter", *(f"import {side}" for side in sides)]))
+    assert present(HEAVY, modules) == set()
+    assert f"{package}.driver" not in modules
+
+
+@pytest.mark.parametrize("package", driver_packages())
+def test_exporter_side_of_a_driver_loads_no_pydantic(package: str) -> None:
+    assert present({"pydantic", "rich"}, modules_after(f"import {package}.driver")) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"]])
+def test_frame_of_the_commands_is_light(arguments: list[str]) -> None:
+    modules = modules_after(command("jmp", *arguments))
+    assert present({"grpc", "google", "asyncio", *HEAVY}, modules) == set()
+    assert drivers_in(modules) == []
+    assert len(modules) < 170
+
+
+def test_a_call_from_the_command_line_loads_few_modules(exporter: str) -> None:
+    modules = modules_after(command("j", "power", "on"), JUMPSTARTER_HOST=exporter, JMP_DRIVERS_ALLOW="UNSAFE")
+    assert present(HEAVY - {"anyio"}, modules) == set()
+    assert "jumpstarter_driver_power.driver" not in modules
+    assert len(modules) < 400
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[str]:
+    """The address of an exporter with one mocked power driver, run by `jmp run`."""
+    config = tmp_path / "exporter.yaml"
+    config.write_text(EXPORTER_CONFIG)
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    code = "import sys; from jumpstarter.cli.jmp import main; sys.exit(main())"
+    jmp = [sys.executable, "-c", code, "run", "--exporter-config", str(config)]
+    process = subprocess.Popen(jmp, env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)}, stdin=subprocess.DEVNULL)
+    try:
+        yield f"unix://{wait_for_socket(runtime, process)}"
+    finally:
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def wait_for_socket(folder: Path, process: "subprocess.Popen[bytes]") -> Path:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        if sockets := [path for path in folder.rglob("*.sock") if path.is_socket()]:
+            return sockets[0]
+        time.sleep(0.02)
+    pytest.fail(f"no socket in {folder}; jmp run ended with {process.poll()}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_importing_the_client_takes_little_more_than_importing_grpc() -> None:
+    grpc, lazy, client = best_times("import grpc", "import jumpstarter.client", CLIENT)
+    assert lazy < 0.5 * grpc
+    assert client < 1.8 * grpc
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_help_takes_less_than_importing_grpc() -> None:
+    grpc, frame = best_times("import grpc", "import jumpstarter.cli.jmp")
+    assert frame < 1.0 * grpc
+
+
+def best_times(*statements: str) -> list[float]:
+    """The shortest time of each statement in fresh interpreters, taken in turns."""
+    timed = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+    best = [float("inf")] * len(statements)
+    for _ in range(6):
+        for index, statement in enumerate(statements):
+            output = subprocess.check_output([sys.executable, "-c", timed.format(statement)], text=True)
+            best[index] = min(best[index], float(output))
+    return best
+
+
+def has_module(package: str, name: str) -> bool:
+    spec: Any = import_module(package)
+    return any(module.name == name for module in pkgutil.iter_modules(spec.__path__))
