@@ -33,8 +33,10 @@ def _firmware(machine: Machine) -> Generator[Wait, None, bool]:
     send = machine.uart.send
     machine.image = None
     machine.enter(Stage.FIRMWARE)
+    pause = machine.boot_seconds * FIRMWARE_SHARE / 4
+    yield Wait(pause)
+    machine.uart.received.clear()  # the port starts with the first line
     send("\n\nvirtual-board firmware 1.0 (simulated board, no hardware behind it)\n")
-    pause = machine.boot_seconds * FIRMWARE_SHARE / 3
     for line in ("CPU:   1 simulated core", "DRAM:  256 MiB (simulated)", f"MMC:   {_medium_text(machine)}"):
         yield Wait(pause)
         send(line + "\n")

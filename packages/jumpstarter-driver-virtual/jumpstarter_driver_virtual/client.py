@@ -1,0 +1,193 @@
+"""The clients of the simulated board and of its parts."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from jumpstarter.client import DriverClient
+from jumpstarter_driver_composite.client import CompositeClient
+from jumpstarter_driver_network.client import NetworkClient
+
+from .pins import PinState
+
+if TYPE_CHECKING:
+    import click
+    from pexpect.fdpexpect import fdspawn
+
+
+@dataclass(kw_only=True)
+class VirtualBoardClient(CompositeClient):
+    """The simulated board; its parts are power, console, storage, button, led and http."""
+
+    def state(self) -> dict[str, Any]:
+        """What there is to know about the board: stage, image, medium, led, button, faults."""
+        return self.call("state")
+
+    def inject(self, fault: str) -> None:
+        """Break the board on purpose: boot-hang, console-garbage, power-drop or medium-absent."""
+        self.call("inject", fault)
+
+    def clear(self, fault: str | None = None) -> None:
+        """End a fault, or all of them."""
+        self.call("clear", fault)
+
+    def faults(self) -> list[str]:
+        """The faults that the board has now."""
+        return self.call("active_faults")
+
+    def cli(self) -> "click.Group":
+        """The commands of the parts, and `state`, `inject`, `clear` and `faults`."""
+        from .cli import board_commands
+
+        return board_commands(self, super().cli())
+
+
+@dataclass(kw_only=True)
+class ConsoleClient(DriverClient):
+    """A serial console. Its stream `connect` has the bytes as they are."""
+
+    def pexpect(self) -> "AbstractContextManager[fdspawn[bytes]]":
+        """Open the console as a pexpect session until the context ends."""
+        from jumpstarter_driver_network.adapters import PexpectAdapter
+
+        return PexpectAdapter(client=self)
+
+    def cli(self) -> "click.Group":
+        """The commands `start-console` and `pipe`."""
+        from .cli import console_commands
+
+        return console_commands(self)
+
+
+@dataclass(kw_only=True)
+class StorageClient(DriverClient):
+    """A boot medium behind a mux. What it returns of an image is its size in `bytes`, and its `sha256`."""
+
+    def host(self) -> None:
+        """Connect the medium to the host."""
+        self.call("host")
+
+    def dut(self) -> None:
+        """Connect the medium to the board."""
+        self.call("dut")
+
+    def off(self) -> None:
+        """Connect the medium to nothing."""
+        self.call("off")
+
+    def state(self) -> str:
+        """Where the medium is: host, dut or off."""
+        return self.call("state")
+
+    def flash(self, path: str | PathLike[str]) -> dict[str, Any]:
+        """Write an image file to the medium, and connect it to the board.
+
+        When something fails, the medium stays at the host: the board never boots half of an image.
+        """
+        with Path(path).open("rb") as file:
+            self.host()
+            written = self._transfer("write", file)
+        self.dut()
+        return written
+
+    def dump(self, path: str | PathLike[str]) -> dict[str, Any]:
+        """Read the medium into a file, and connect it to the board. A file that could not be completed is removed."""
+        try:
+            with Path(path).open("wb") as file:
+                self.host()
+                read = self._transfer("read", file)
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
+        self.dut()
+        return read
+
+    def _transfer(self, method: str, file: BinaryIO) -> dict[str, Any]:
+        return self.portal.call(self._transfer_async, method, file)
+
+    async def _transfer_async(self, method: str, file: BinaryIO) -> dict[str, Any]:
+        from .files import FileStream
+
+        async with self.resource_async(FileStream(file)) as handle:
+            result: dict[str, Any] = await self.call_async(method, handle)
+        return {**result, "bytes": int(result["bytes"])}
+
+    def cli(self) -> "click.Group":
+        """The commands `flash`, `dump`, `host`, `dut`, `off` and `state`."""
+        from .cli import storage_commands
+
+        return storage_commands(self)
+
+
+@dataclass(kw_only=True)
+class ButtonClient(DriverClient):
+    """A button that can be pressed from here."""
+
+    def press(self) -> None:
+        """Press the button, and hold it."""
+        self.call("press")
+
+    def release(self) -> None:
+        """Release the button."""
+        self.call("release")
+
+    def on(self) -> None:
+        """Press the button, by the name that digital outputs have for it."""
+        self.call("on")
+
+    def off(self) -> None:
+        """Release the button, by the name that digital outputs have for it."""
+        self.call("off")
+
+    def read(self) -> PinState:
+        """Active while the button is pressed."""
+        return PinState(int(self.call("read_pin")))
+
+    def cli(self) -> "click.Group":
+        """The commands `press`, `release` and `read`."""
+        from .cli import button_commands
+
+        return button_commands(self)
+
+
+@dataclass(kw_only=True)
+class LedClient(DriverClient):
+    """A LED that can be watched from here."""
+
+    def read(self) -> PinState:
+        """Active while the LED is lit."""
+        return PinState(int(self.call("read_pin")))
+
+    def wait_for_active(self, timeout: float | None = None) -> None:
+        """Wait until the LED is lit; raises DriverError, which is a TimeoutError, after `timeout` seconds."""
+        self.call("wait_for_active", timeout)
+
+    def wait_for_inactive(self, timeout: float | None = None) -> None:
+        """Wait until the LED is dark; raises DriverError, which is a TimeoutError, after `timeout` seconds."""
+        self.call("wait_for_inactive", timeout)
+
+    def cli(self) -> "click.Group":
+        """The commands `read`, `wait-for-active` and `wait-for-inactive`."""
+        from .cli import led_commands
+
+        return led_commands(self)
+
+
+@dataclass(kw_only=True)
+class HttpClient(NetworkClient):
+    """The board's web server. Ports are forwarded as for every network driver."""
+
+    def get(self, path: str = "/") -> str:
+        """Fetch a page; raises OSError for any other answer than 200."""
+        from .fetch import fetch
+
+        with self.stream() as stream:
+            return fetch(stream, path)
+
+    def cli(self) -> "click.Group":
+        """The commands of network drivers, and `get`."""
+        from .cli import http_commands
+
+        return http_commands(self, super().cli())

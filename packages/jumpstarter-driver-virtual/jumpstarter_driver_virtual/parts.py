@@ -1,0 +1,252 @@
+"""The drivers of the parts of the simulated board. They share the board, which belongs to `VirtualBoard`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anyio import (
+    BrokenResourceError,
+    ClosedResourceError,
+    Semaphore,
+    fail_after,
+    move_on_after,
+    sleep,
+    to_thread,
+    wait_readable,
+)
+from jumpstarter.common.exceptions import BusyError
+from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter_driver_network.connect import connect_unix
+from jumpstarter_driver_network.interface import NetworkInterface
+from jumpstarter_driver_network.streams import SocketStream
+from jumpstarter_driver_power.interface import PowerInterface
+
+from .console import SerialStream, open_serial
+from .emulator import Board, Position, Stage
+
+if TYPE_CHECKING:
+    from jumpstarter_driver_power.common import PowerReading
+
+HANDOVER = 0.5
+"""Seconds that a new user of the console waits for the last one to be gone, who may just be leaving."""
+
+
+@dataclass(kw_only=True)
+class BoardPower(PowerInterface, Driver):
+    """The supply of the simulated board, and its meter."""
+
+    board: Board = field(repr=False)
+
+    interval: float = 0.1
+    """Seconds between two readings."""
+
+    @export
+    def on(self) -> None:
+        """Connect the supply."""
+        self.board.power_on()
+        self.logger.info("power on")
+
+    @export
+    def off(self) -> None:
+        """Disconnect the supply."""
+        self.board.power_off()
+        self.logger.info("power off")
+
+    @export
+    async def read(self) -> "AsyncGenerator[PowerReading]":
+        """Measure volt and ampere for as long as somebody asks."""
+        from jumpstarter_driver_power.common import PowerReading
+
+        while True:
+            voltage, current = self.board.reading()
+            yield PowerReading(voltage=voltage, current=current)
+            await sleep(self.interval)
+
+
+@dataclass(kw_only=True)
+class BoardConsole(Driver):
+    """The serial console of the simulated board: 8 data bits on a pseudo-terminal, for one user at a time."""
+
+    board: Board = field(repr=False)
+    _free: Semaphore = field(default_factory=lambda: Semaphore(1), init=False, repr=False)
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter_driver_virtual.client.ConsoleClient"
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[SerialStream]:
+        """Open the console; what the board sent before is lost, as on a real serial line."""
+        path = self.board.console_path
+        with move_on_after(HANDOVER) as waiting:
+            await self._free.acquire()
+        if waiting.cancelled_caught:
+            raise BusyError(f"console on {path}: another client has it open; end its session first")
+        try:
+            with open_serial(path) as stream:
+                yield stream
+        finally:
+            self._free.release()
+
+
+@dataclass(kw_only=True)
+class BoardStorage(Driver):
+    """The medium that the simulated board boots from, behind a mux between the host and the board."""
+
+    board: Board = field(repr=False)
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter_driver_virtual.client.StorageClient"
+
+    @export
+    def host(self) -> None:
+        """Connect the medium to the host."""
+        self._move(Position.HOST)
+
+    @export
+    def dut(self) -> None:
+        """Connect the medium to the board."""
+        self._move(Position.DUT)
+
+    @export
+    def off(self) -> None:
+        """Connect the medium to nothing."""
+        self._move(Position.OFF)
+
+    @export
+    def state(self) -> str:
+        """Where the medium is: host, dut or off."""
+        return str(self.board.state()["medium"])
+
+    @export
+    async def write(self, src: Any) -> dict[str, Any]:
+        """Write an image to the medium, read it back and compare; returns its size in bytes and its sha256."""
+        async with self.resource(src) as stream:
+            with self.board.host_access(write=True) as access:
+                try:
+                    async for data in stream:
+                        await to_thread.run_sync(access.write, data)
+                    image = await to_thread.run_sync(access.verify)
+                except (BrokenResourceError, ClosedResourceError, OSError) as e:
+                    reason = str(e) or "the client went away"
+                    message = f"writing the medium stopped after {access.image.size} bytes: {reason}; write it again"
+                    raise OSError(message) from e
+        self.logger.info("wrote %d bytes, sha256 %s", image.size, image.short)
+        return {"bytes": image.size, "sha256": image.sha256}
+
+    @export
+    async def read(self, dst: Any) -> dict[str, Any]:
+        """Read the whole medium; returns its size in bytes and its sha256."""
+        async with self.resource(dst) as stream:
+            with self.board.host_access(write=False) as access:
+                while data := await to_thread.run_sync(access.read):
+                    await stream.send(data)
+                image = access.image
+        self.logger.info("read %d bytes, sha256 %s", image.size, image.short)
+        return {"bytes": image.size, "sha256": image.sha256}
+
+    def _move(self, position: Position) -> None:
+        self.board.move_medium(position)
+        self.logger.info("medium to %s", position)
+
+
+@dataclass(kw_only=True)
+class BoardButton(Driver):
+    """The button of the simulated board: an output of the exporter, active when pressed."""
+
+    board: Board = field(repr=False)
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter_driver_virtual.client.ButtonClient"
+
+    @export
+    def press(self) -> None:
+        """Press the button, and hold it."""
+        self.board.set_button(True)
+        self.logger.info("button pressed")
+
+    @export
+    def release(self) -> None:
+        """Release the button."""
+        self.board.set_button(False)
+        self.logger.info("button released")
+
+    @export
+    def on(self) -> None:
+        """Press the button, by the name that digital outputs have for it."""
+        self.press()
+
+    @export
+    def off(self) -> None:
+        """Release the button, by the name that digital outputs have for it."""
+        self.release()
+
+    @export
+    def read_pin(self) -> int:
+        """1 while the button is pressed, otherwise 0."""
+        return int(self.board.button)
+
+
+@dataclass(kw_only=True)
+class BoardLed(Driver):
+    """The LED of the simulated board: an input of the exporter, active when lit."""
+
+    board: Board = field(repr=False)
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter_driver_virtual.client.LedClient"
+
+    @export
+    def read_pin(self) -> int:
+        """1 while the LED is lit, otherwise 0."""
+        return int(self.board.led)
+
+    @export
+    async def wait_for_active(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 a parameter on the wire
+        """Wait until the LED is lit; raises TimeoutError after `timeout` seconds, None waits for ever."""
+        await self._wait(True, timeout)
+
+    @export
+    async def wait_for_inactive(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 a parameter on the wire
+        """Wait until the LED is dark; raises TimeoutError after `timeout` seconds, None waits for ever."""
+        await self._wait(False, timeout)
+
+    async def _wait(self, lit: bool, timeout: float | None) -> None:  # noqa: ASYNC109
+        with self.board.led_changes() as changes:
+            try:
+                with fail_after(timeout):
+                    while self.board.led != lit:
+                        await wait_readable(changes)
+                        changes.recv(4096)
+            except TimeoutError:
+                wanted = "on" if lit else "off"
+                raise TimeoutError(
+                    f"led: not {wanted} within {timeout:g} s; the board is in stage {self.board.stage!s}"
+                ) from None
+
+
+@dataclass(kw_only=True)
+class BoardPage(NetworkInterface, Driver):
+    """The web server of the simulated board; nothing but the exporter can reach it."""
+
+    board: Board = field(repr=False)
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter_driver_virtual.client.HttpClient"
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[SocketStream]:
+        """Connect to port 80 of the board."""
+        if (stage := self.board.stage) != Stage.BOOTED:
+            raise ConnectionRefusedError(
+                f"http: the board does not answer before it has booted, and is in stage {stage!s}"
+            )
+        async with connect_unix(str(self.board.page_path)) as stream:
+            yield stream
