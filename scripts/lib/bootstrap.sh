@@ -26,7 +26,7 @@ if ! command -v uv >/dev/null; then
         exit 1
     fi
     echo "$0: installing uv into .tools/" >&2
-    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --target .tools 'uv>=0.9' >&2
+    PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --upgrade --target .tools 'uv>=0.9' >&2
     # pip puts the launcher into bin/ of the target; say so if some pip does not
     command -v uv >/dev/null || { echo "$0: pip left no .tools/bin/uv" >&2; exit 1; }
 fi
