@@ -14,10 +14,10 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import Timer
-from types import FrameType
+from typing import Any
 
 from .errors import CommandError
 
@@ -35,8 +35,8 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
     Raises CommandError with the shells' statuses 127 (not found) and 126 (cannot be executed).
     An interactive shell ignores SIGTERM, so `is_shell` has it followed by SIGHUP.
     """
-    child = _Child(is_shell)
-    with _signals_to(child):
+    with _Wakeups() as wakeups:
+        child = _Child(is_shell, wakeups)
         try:
             process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
         except OSError as e:
@@ -52,7 +52,9 @@ def _cannot_start(command: str, error: OSError) -> CommandError:
 
 
 class _Child:
-    def __init__(self, is_shell: bool) -> None:
+    def __init__(self, is_shell: bool, wakeups: _Wakeups) -> None:
+        self._wakeups = wakeups
+        wakeups.forward = self.forward
         self._terminal = _our_terminal()
         self._is_shell = is_shell
         self.has_group = self._terminal is not None or not _shares_terminal()
@@ -65,10 +67,19 @@ class _Child:
         self._process = process
         for signum in self._early:
             self.forward(signum)
-        status = process.wait() if self._terminal is None else self._wait_as_job(process, self._terminal)
+        status = self._wait_as_job(process, self._terminal) if self._terminal is not None else self._next_end(process)
+        process.returncode = os.waitstatus_to_exitcode(status)
         if self._told_to_end and self.has_group:
             _end_group(process.pid)
-        return status
+        return process.returncode
+
+    def _next_end(self, process: subprocess.Popen[bytes], options: int = 0) -> int:
+        """What waitpid says of the process, as soon as it has something to say; signals are forwarded meanwhile."""
+        while True:
+            pid, status = os.waitpid(process.pid, options | os.WNOHANG)
+            if pid:
+                return status
+            self._wakeups.wait()
 
     def forward(self, signum: int) -> None:
         """Pass a signal of ours to the child, or to its whole group."""
@@ -102,11 +113,7 @@ class _Child:
         theirs = None
         _give_terminal(terminal, process.pid)
         self._send(signal.SIGCONT)  # it may have asked for the terminal before it had it
-        while True:
-            _, status = os.waitpid(process.pid, os.WUNTRACED)
-            if not os.WIFSTOPPED(status):
-                process.returncode = os.waitstatus_to_exitcode(status)
-                break
+        while os.WIFSTOPPED(status := self._next_end(process, os.WUNTRACED)):
             if os.WSTOPSIG(status) not in (signal.SIGTTIN, signal.SIGTTOU):
                 theirs = _modes(terminal)
                 _give_terminal(terminal, os.getpgrp())
@@ -117,24 +124,39 @@ class _Child:
                 _set_modes(terminal, theirs)
             self._send(signal.SIGCONT)
         _give_terminal(terminal, os.getpgrp())
-        if process.returncode < 0:
+        if os.WIFSIGNALED(status):
             _set_modes(terminal, ours)  # whoever is killed leaves the modes behind
-        return process.returncode
+        return status
 
 
-@contextmanager
-def _signals_to(child: _Child) -> Generator[None]:
-    """Forward signals to the child meanwhile."""
+class _Wakeups:
+    """Signals as something to wait for, whichever thread the kernel gives them to, without a moment to miss one in."""
 
-    def forward(signum: int, frame: FrameType | None) -> None:
-        child.forward(signum)
+    def __init__(self) -> None:
+        self.forward: Callable[[int], None] = lambda signum: None
+        self._pipe = (-1, -1)
+        self._before: dict[int, Any] = {}
+        self._fd_before = -1
 
-    before = {signum: signal.signal(signum, forward) for signum in _FORWARDED}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
+    def __enter__(self) -> _Wakeups:
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        self._fd_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        for signum in _FORWARDED:
+            self._before[signum] = signal.signal(signum, lambda signum, frame: self.forward(signum))
+        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for signum, handler in self._before.items():
             signal.signal(signum, handler)
+        signal.set_wakeup_fd(self._fd_before)
+        for end in self._pipe:
+            os.close(end)
+
+    def wait(self) -> None:
+        """Return after the next signal, or at once if there was one since the last time."""
+        os.read(self._pipe[0], 512)
 
 
 def _our_terminal() -> int | None:

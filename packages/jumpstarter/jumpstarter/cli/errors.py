@@ -146,8 +146,10 @@ def _report(program: str, error: BaseException) -> int:
     if os.environ.get("JMP_DEBUG"):
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     message, status = _describe(error)
+    problems: list[str] = getattr(error, "problems", None) or [message]  # of a configuration, one line each
     try:
-        click.echo(f"{program}: error: {one_line(message)}", err=True)
+        for problem in problems:
+            click.echo(f"{program}: error: {one_line(problem)}", err=True)
     except OSError:
         _drop_output()
     return status
