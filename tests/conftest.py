@@ -1,7 +1,15 @@
 """What the tests that cross packages share."""
 
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,3 +30,115 @@ def uv() -> str:
     if found is None:
         pytest.fail("uv is not installed; scripts/test brings it along")
     return found
+
+
+CONFIG = """\
+apiVersion: jumpstarter.dev/v1alpha1
+kind: ExporterConfig
+metadata:
+  namespace: default
+  name: {name}
+export:
+  power:
+    type: jumpstarter_driver_power.driver.MockPower
+    description: Supply of the board
+  lab:
+    children:
+      echo:
+        type: jumpstarter_driver_network.driver.EchoNetwork
+"""
+
+
+class Exporter:
+    """A running `jmp run`, whose stderr is collected."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.address = ""
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if match := re.search(r"is ready on (\S+);", line):
+                self.address = match[1]
+                self._ready.set()
+        self._ready.set()
+
+    def wait_ready(self) -> None:
+        assert self._ready.wait(10), self.lines
+        assert self.address, self.lines
+
+    def stop(self, signum: int = signal.SIGTERM) -> int:
+        """Send a signal and wait; returns the exit status."""
+        self.process.send_signal(signum)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(10)
+        self._reader.join(10)
+        return status
+
+
+class Lab:
+    """The commands as a user has them, with a runtime and a configuration directory of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = self.write("demo")
+        (directory / "home").mkdir()
+        ours = ("JMP_", "_JMP", "JUMPSTARTER_", "GRPC_", "XDG_", "SHELL")
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        self.environment |= {
+            "HOME": str(directory / "home"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "XDG_RUNTIME_DIR": str(directory),
+        }
+
+    def write(self, name: str, text: str = CONFIG) -> Path:
+        """A configuration file, by default of an exporter of that name."""
+        path = self.directory / f"{name}.yaml"
+        path.write_text(text.format(name=name))
+        return path
+
+    @property
+    def runtime(self) -> Path:
+        """Where the exporters have their sockets."""
+        return self.directory / "jumpstarter"
+
+    def run(self, *command: str | Path, input: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        argv = [str(part) for part in command]
+        env = self.environment | environment
+        return subprocess.run(argv, env=env, input=input, capture_output=True, text=True, timeout=15, check=False)
+
+    def start(self, *command: str | Path, **environment: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        argv = [str(part) for part in command]
+        env = self.environment | environment
+        return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    @contextmanager
+    def exporter(self, *options: str | Path, config: Path | None = None, **environment: str) -> Generator[Exporter]:
+        """`jmp run`, ready for clients."""
+        process = self.start("jmp", "run", "--exporter-config", config or self.config, *options, **environment)
+        exporter = Exporter(process)
+        try:
+            exporter.wait_ready()
+            yield exporter
+        finally:
+            process.kill()
+            exporter.wait()
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """The commands, and a configuration to use them with."""
+    with tempfile.TemporaryDirectory(prefix="jmp") as directory:  # short: the path of a socket has to fit
+        yield Lab(Path(directory))
