@@ -14,12 +14,28 @@ from .pins import PinState
 
 if TYPE_CHECKING:
     import click
+    from jumpstarter_driver_power.client import PowerClient
     from pexpect.fdpexpect import fdspawn
 
 
 @dataclass(kw_only=True)
 class VirtualBoardClient(CompositeClient):
     """The simulated board; its parts are power, console, storage, button, led and http."""
+
+    if TYPE_CHECKING:  # children, which are attributes
+
+        @property
+        def power(self) -> PowerClient: ...
+        @property
+        def console(self) -> "ConsoleClient": ...
+        @property
+        def storage(self) -> "StorageClient": ...
+        @property
+        def button(self) -> "ButtonClient": ...
+        @property
+        def led(self) -> "LedClient": ...
+        @property
+        def http(self) -> "HttpClient": ...
 
     def state(self) -> dict[str, Any]:
         """What there is to know about the board: stage, image, medium, led, button, faults."""
