@@ -17,9 +17,9 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
-from jumpstarter_protocol.jumpstarter.v1 import router_pb2
 
 from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
+from ..streams import frames
 from ..streams.portal import Portal
 
 PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
@@ -27,20 +27,16 @@ PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
 _EXPORTER = "/jumpstarter.v1.ExporterService/"
 
 _UNARY: dict[str, Any] = {
-    "GetReport": pb.GetReportResponse,
-    "DriverCall": pb.DriverCallResponse,
-    "Reset": pb.ResetResponse,
-    "GetStatus": pb.GetStatusResponse,
-    "EndSession": pb.EndSessionResponse,
+    "GetReport": (Empty, pb.GetReportResponse),
+    "DriverCall": (pb.DriverCallRequest, pb.DriverCallResponse),
+    "Reset": (pb.ResetRequest, pb.ResetResponse),
+    "GetStatus": (pb.GetStatusRequest, pb.GetStatusResponse),
+    "EndSession": (pb.EndSessionRequest, pb.EndSessionResponse),
 }
 _STREAMED: dict[str, Any] = {
-    "StreamingDriverCall": pb.StreamingDriverCallResponse,
-    "LogStream": pb.LogStreamResponse,
+    "StreamingDriverCall": (pb.StreamingDriverCallRequest, pb.StreamingDriverCallResponse),
+    "LogStream": (Empty, pb.LogStreamResponse),
 }
-
-
-def serialize(message: Any) -> bytes:
-    return message.SerializeToString()
 
 
 @dataclass(frozen=True)
@@ -98,12 +94,12 @@ class Stub:
     """The calls of both services on one channel, blocking or asynchronous as the channel is."""
 
     def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
-        for name, response in _UNARY.items():
-            setattr(self, name, _with(channel.unary_unary(_EXPORTER + name, serialize, response.FromString), metadata))
-        for name, response in _STREAMED.items():
-            setattr(self, name, _with(channel.unary_stream(_EXPORTER + name, serialize, response.FromString), metadata))
+        for name, (request, response) in _UNARY.items():
+            setattr(self, name, _with(channel.unary_unary(_EXPORTER + name, request.SerializeToString, response.FromString), metadata))
+        for name, (request, response) in _STREAMED.items():
+            setattr(self, name, _with(channel.unary_stream(_EXPORTER + name, request.SerializeToString, response.FromString), metadata))
         path = "/jumpstarter.v1.RouterService/Stream"
-        stream = channel.stream_stream(path, serialize, router_pb2.StreamResponse.FromString)
+        stream = channel.stream_stream(path, frames.Outgoing.serialize, frames.decode)
         self.Stream = _with(stream, metadata)
 
     def __getattr__(self, name: str) -> Any:

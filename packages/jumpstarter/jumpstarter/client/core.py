@@ -70,11 +70,14 @@ _ERRORS: dict[grpc.StatusCode, type[DriverError]] = {
 
 def driver_error(error: grpc.RpcError, where: str) -> DriverError:
     """The exception for a failed call; `where` says of which driver and method."""
-    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
-    details = error.details() or code.name  # pyright: ignore[reportAttributeAccessIssue]
-    failure = _ERRORS.get(code, DriverError)(f"{where}: {details}")
+    failure = error_of(error.code(), error.details(), where)  # pyright: ignore[reportAttributeAccessIssue]
     failure.__cause__ = error
     return failure
+
+
+def error_of(code: grpc.StatusCode, details: str | None, where: str) -> DriverError:
+    """The exception for the status of a call."""
+    return _ERRORS.get(code, DriverError)(f"{where}: {details or code.name}")
 
 
 @dataclass(kw_only=True)
@@ -137,12 +140,14 @@ class AsyncDriverClient(Metadata):
             call.cancel()
 
     @asynccontextmanager
-    async def stream_async(self, method: str = "connect") -> AsyncGenerator[RouterStream]:
+    async def stream_async(self, method: str = "connect", *, wait: bool = True) -> AsyncGenerator[RouterStream]:
         """Open a byte stream that the driver exports; closed cleanly at the end, cut off by an exception.
 
         What the driver says of the stream is its typed attribute `MetadataStreamAttributes.metadata`.
+        Without `wait` it can be used at once, and a failure to open it breaks it later.
         """
-        async with self._stream({"kind": "driver", "uuid": str(self.uuid), "method": method}, method) as stream:
+        request = {"kind": "driver", "uuid": str(self.uuid), "method": method}
+        async with self._stream(request, method, wait) as stream:
             yield stream
 
     @asynccontextmanager
@@ -155,29 +160,26 @@ class AsyncDriverClient(Metadata):
         from ..streams.metadata import MetadataStreamAttributes
 
         request = {"kind": "resource", "uuid": str(self.uuid), "x_jmp_content_encoding": None}
-        async with self._stream(request, "resource") as remote:
+        async with self._stream(request, "resource", wait=True) as remote:
             handle = json.loads(remote.extra(MetadataStreamAttributes.metadata)["resource"])
             async with forward_stream(stream, remote):
                 yield handle
 
     @asynccontextmanager
-    async def _stream(self, request: dict[str, Any], what: str) -> AsyncGenerator[RouterStream]:
+    async def _stream(self, request: dict[str, Any], what: str, wait: bool) -> AsyncGenerator[RouterStream]:
         from ..streams.router import RouterStream
 
         call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
+        stream = RouterStream(call)
         try:
-            metadata = dict(await call.initial_metadata())
-            if call.done():  # refused: the status came instead
-                await call
-        except grpc.RpcError as e:
-            raise driver_error(e, self._where(what)) from e
-        except BaseException:
-            call.cancel()
-            raise
-        stream = RouterStream(call, metadata)
-        try:
+            if wait:
+                await stream.opened()
+                if call.done():  # refused: the status came instead
+                    raise error_of(await call.code(), await call.details(), self._where(what))
             yield stream
             await stream.aclose()
+        except grpc.RpcError as e:
+            raise driver_error(e, self._where(what)) from e
         finally:
             stream.abort()
 

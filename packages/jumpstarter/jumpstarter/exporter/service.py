@@ -11,11 +11,11 @@ import grpc
 from anyio import CancelScope
 from google.protobuf.empty_pb2 import Empty
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
-from jumpstarter_protocol.jumpstarter.v1 import router_pb2
 
 from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
 from ..driver.table import ExportedMethod
+from ..streams import frames
 from .errors import DRIVER_FAILURES, status_of
 from .session import Session
 from .streams import serve_stream
@@ -52,7 +52,7 @@ class SessionService:
         }
         router = {
             "Stream": grpc.stream_stream_rpc_method_handler(
-                self.stream, router_pb2.StreamRequest.FromString, router_pb2.StreamResponse.SerializeToString
+                self.stream, frames.decode, frames.Outgoing.serialize
             ),
         }
         return (

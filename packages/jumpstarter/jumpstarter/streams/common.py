@@ -25,8 +25,10 @@ from anyio.abc import (
 )
 from anyio.streams.stapled import StapledObjectStream
 
-CHUNK = 256 * 1024
-"""Most bytes that are read from a byte stream at once."""
+CHUNK = 1 << 20
+"""Most bytes that are read from a byte stream at once; fewer while fewer come."""
+
+MIN_CHUNK = 64 * 1024
 
 MEMORY_STREAM_ITEMS = 32
 """Items that a memory stream holds each way."""
@@ -44,8 +46,12 @@ async def copy_stream(dst: AnyByteSendStream, src: AnyByteReceiveStream) -> None
     closed: PeerClosed | None = None
     try:
         if isinstance(src, ByteReceiveStream):
+            send = getattr(dst, "send_some", dst.send)  # of a stream that may join what is sent
+            size = MIN_CHUNK
             while True:
-                await dst.send(await src.receive(CHUNK))
+                data = await src.receive(size)
+                await send(data)
+                size = min(4 * size, CHUNK) if len(data) == size else MIN_CHUNK if 4 * len(data) < size else size
         else:
             while True:
                 await dst.send(await src.receive())
@@ -53,12 +59,12 @@ async def copy_stream(dst: AnyByteSendStream, src: AnyByteReceiveStream) -> None
         closed = e
     except EndOfStream:
         pass
-    await _send_eof(dst)
+    await end_stream(dst)
     if closed is not None:
         raise closed
 
 
-async def _send_eof(stream: AnyByteSendStream) -> None:
+async def end_stream(stream: AnyByteSendStream) -> None:
     """Half-close, where the stream can; a device that is gone by then has nothing more to be told."""
     if send_eof := getattr(stream, "send_eof", None):
         try:
@@ -72,9 +78,13 @@ async def join_streams(a: AnyByteStream, b: AnyByteStream) -> None:
 
     The end of one direction leaves the other open. An error in one ends both and is raised; neither stream is closed.
     """
+    for one, other in ((a, b), (b, a)):
+        if join := getattr(one, "join", None):  # a stream that knows a shorter way
+            await join(other)
+            return
+    failure: list[BaseException] = []
     async with create_task_group() as tasks:
         scope = tasks.cancel_scope
-        failure: list[BaseException] = []
 
         async def copy(dst: AnyByteStream, src: AnyByteStream) -> None:
             try:

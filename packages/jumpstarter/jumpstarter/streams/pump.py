@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import grpc
 
+from . import frames
+from .frames import MAX_FRAME, Frame, Outgoing
+
 AHEAD = 2
 """Messages that are read before somebody asks, and that wait to be written, at most."""
-
-
-_END = object()
 
 
 class Call(Protocol):
@@ -59,6 +59,11 @@ class Reader:
         self._slots = Slots()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_started(self) -> bool:
+        """Whether messages are read ahead; then nobody else may read."""
+        return self._task is not None
+
     async def read(self) -> Any:
         """The next message, grpc.aio.EOF at the end of the call; raises what the call raised."""
         if self._task is None:
@@ -96,38 +101,50 @@ class Reader:
 
 
 class Writer:
-    """Writes messages in order, a few behind its callers."""
+    """Writes frames in order, a few behind its callers.
+
+    Bytes whose boundaries do not matter are joined while they wait, so that a busy stream moves in large messages.
+    """
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._slots = Slots()
         self._task: asyncio.Task[None] | None = None
 
+    async def write(self, frame: Frame) -> None:
+        """Take a frame for writing; waits while AHEAD of them wait. Raises what writing an earlier one raised."""
+        await self._put(Outgoing(frame.kind, [frame.payload], MAX_FRAME))
+
+    async def write_some(self, data: bytes) -> None:
+        """Take bytes for writing, in a frame with others of the kind if these are still waiting."""
+        items = self._slots.items
+        if len(items) > 1 and (last := items[-1]).size + len(data) <= MAX_FRAME:
+            last.chunks.append(data)
+            last.size += len(data)
+            return
+        await self._put(Outgoing(frames.DATA, [data], len(data)))
+
     async def finish(self) -> None:
         """Half-close after what was written, where the call is a client's; returns when all is written."""
         if hasattr(self._call, "done_writing"):
-            await self.write(_END)
-        await self._flush()
-
-    async def write(self, message: Any) -> None:
-        """Take a message for writing; waits while AHEAD of them wait. Raises what an earlier one raised."""
-        slots = self._slots
-        while len(slots.items) >= AHEAD and slots.error is None:
-            await slots.changed()
-        if slots.error is not None:
-            raise slots.error
-        slots.items.append(message)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="router stream: write")
-        elif len(slots.items) == 1:
-            slots.wake()
-
-    async def _flush(self) -> None:
+            await self._put(None)
         slots = self._slots
         while slots.items and slots.error is None:
             await slots.changed()
         if slots.error is not None:
             raise slots.error
+
+    async def _put(self, item: Outgoing | None) -> None:
+        slots = self._slots
+        while len(slots.items) >= AHEAD and slots.error is None:
+            await slots.changed()
+        if slots.error is not None:
+            raise slots.error
+        slots.items.append(item)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="router stream: write")
+        elif len(slots.items) == 1:
+            slots.wake()
 
     async def _run(self) -> None:
         slots, write = self._slots, self._call.write
@@ -137,8 +154,11 @@ class Writer:
                 if not slots.items:
                     await slots.changed()
                     continue
-                message = slots.items[0]
-                await (half_close() if message is _END else write(message))
+                item: Outgoing | None = slots.items[0]
+                if item is None:
+                    await half_close()
+                else:
+                    await write(item)
                 slots.items.popleft()
                 slots.wake()
         except asyncio.CancelledError:

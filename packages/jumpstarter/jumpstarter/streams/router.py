@@ -6,16 +6,18 @@ A GOAWAY with the payload CLOSE says that its sender will not read any more eith
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import grpc
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, move_on_after
-from anyio.abc import ObjectStream
-from jumpstarter_protocol.jumpstarter.v1 import router_pb2
+from anyio import BrokenResourceError, CancelScope, ClosedResourceError, EndOfStream, current_time, move_on_after
+from anyio.abc import AnyByteStream, ObjectStream
 
-from .common import PeerClosed, broken
+from . import frames
+from .common import PeerClosed, broken, copy_stream, end_stream
+from .frames import MAX_FRAME, Frame
 from .metadata import MetadataStreamAttributes
 from .pump import Call, Reader, Writer
 
@@ -27,44 +29,43 @@ CLOSE = b"close"
 FINISHES = "x_jmp_finishes"
 """Key of initial metadata by which an exporter says that it ends the call once all bytes are used."""
 
-MAX_FRAME = 1 << 20
-"""Most bytes that one frame carries; gRPC's limit for a message is 4 MiB."""
-
 FINISH_TIMEOUT = 5.0
 """Seconds that closing waits until a peer that says FINISHES has used all bytes."""
 
 LINGER_TIMEOUT = 0.1
 """Seconds that closing leaves other peers, who never say so, before the call is cancelled."""
 
-Frame = router_pb2.StreamRequest | router_pb2.StreamResponse
-
 
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
-    `context` is a grpc.aio stream call (client) or servicer context (exporter). `receive` raises EndOfStream only after
-    the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and BrokenResourceError for any other end.
+    `context` is a grpc.aio stream call (client) or servicer context (exporter) that exchanges `Frame`s. `receive` raises
+    EndOfStream only after the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and
+    BrokenResourceError for any other end.
     """
 
-    def __init__(self, context: Call, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(self, context: Call) -> None:
         self._call = context
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
-        self._metadata = dict(metadata or {})
-        self._message = router_pb2.StreamRequest if self._client is not None else router_pb2.StreamResponse
         self._reader, self._writer = Reader(context), Writer(context)
+        self._metadata: dict[str, str] | None = None
         self._eof_received: EndOfStream | None = None
         self._eof_sent = False
         self._closed = False
+        self._in_read = False
+
+    async def opened(self) -> dict[str, str]:
+        """At the client's end: wait until the exporter has opened the stream, and return what it says of it."""
+        if self._metadata is None:
+            self._metadata = dict(await self._client.initial_metadata()) if self._client is not None else {}
+        return self._metadata
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         attribute: Any = MetadataStreamAttributes.metadata  # a key, whatever type it declares
-        return {attribute: lambda: self._metadata}
+        return {attribute: lambda: self._metadata or {}}
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether the peer has said cleanly that no more bytes come."""
-        return self._eof_received is not None
+    # bytes
 
     async def receive(self) -> bytes:
         """The payload of the next data frame."""
@@ -73,29 +74,57 @@ class RouterStream(ObjectStream[bytes]):
                 raise ClosedResourceError
             if self._eof_received is not None:
                 raise self._eof_received
-            frame = await self._read()
-            match frame.frame_type:
-                case router_pb2.FRAME_TYPE_DATA:
-                    return frame.payload
-                case router_pb2.FRAME_TYPE_GOAWAY:
-                    self._eof_received = PeerClosed() if frame.payload == CLOSE else EndOfStream()
-                case router_pb2.FRAME_TYPE_RST_STREAM:
-                    raise broken("the peer reset the stream")
-                case router_pb2.FRAME_TYPE_PING:
-                    continue
-                case other:
-                    logger.debug("frame of unknown type %s ignored", other)
+            try:
+                frame = await self._reader.read()
+            except Exception as e:
+                raise _broken_by(e) from e
+            if (payload := await self._take(frame)) is not None:
+                return payload
+
+    async def _take(self, frame: Any) -> bytes | None:
+        """The payload of a data frame. Notes the peer's end, passes over what means nothing, raises for the rest."""
+        if frame is grpc.aio.EOF:
+            raise await self._call_ended()
+        payload, kind = frame
+        match kind:
+            case frames.DATA:
+                return payload
+            case frames.GOAWAY:
+                self._eof_received = PeerClosed() if payload == CLOSE else EndOfStream()
+            case frames.RST_STREAM:
+                raise broken("the peer reset the stream")
+            case _ if kind != frames.PING:
+                logger.debug("frame of unknown type %s ignored", kind)
+            case _:
+                pass
+        return None
+
+    async def _call_ended(self) -> BrokenResourceError:
+        if self._client is None:
+            return broken("the client is gone")
+        code, details = await self._client.code(), await self._client.details()
+        return broken(f"the exporter ended the stream: {details or code.name}")
 
     async def send(self, item: bytes) -> None:
-        """Send bytes in frames of at most MAX_FRAME; waits while the peer does not keep up."""
+        """Send bytes in one frame, or in several of at most MAX_FRAME; waits while the peer does not keep up."""
+        await self._send(item, lambda part: self._writer.write(Frame(part)))
+
+    async def send_some(self, item: bytes) -> None:
+        """The same for bytes of a byte stream, which may share a frame with what was sent before."""
+        await self._send(item, self._writer.write_some)
+
+    async def _send(self, item: bytes, write: Callable[[bytes], Any]) -> None:
         if self._closed or self._eof_sent:
             raise ClosedResourceError
-        if len(item) <= MAX_FRAME:
-            await self._write(self._message(payload=item))
-            return
-        view = memoryview(item)
-        for start in range(0, len(item), MAX_FRAME):
-            await self._write(self._message(payload=bytes(view[start : start + MAX_FRAME])))
+        try:
+            if len(item) <= MAX_FRAME:
+                await write(item)
+            else:
+                view = memoryview(item)
+                for start in range(0, len(item), MAX_FRAME):
+                    await write(bytes(view[start : start + MAX_FRAME]))
+        except Exception as e:
+            raise _broken_by(e) from e
 
     async def send_eof(self) -> None:
         """Say that no more bytes follow; what the peer still sends can be received."""
@@ -105,11 +134,69 @@ class RouterStream(ObjectStream[bytes]):
         if self._eof_sent or self._closed:
             return
         self._eof_sent = True
-        await self._write(self._message(payload=payload, frame_type=router_pb2.FRAME_TYPE_GOAWAY))
         try:
+            await self._writer.write(Frame(payload, frames.GOAWAY))
             await self._writer.finish()
         except Exception as e:
             raise _broken_by(e) from e
+
+    # both directions at once
+
+    async def join(self, other: AnyByteStream) -> None:
+        """Copy both ways between this stream and another until both directions have ended; see `join_streams`.
+
+        The shortest way for the bytes: gRPC is read in the task that writes to `other`. Such a read is never cancelled,
+        it ends with the call.
+        """
+        reading = asyncio.ensure_future(self._copy_to(other))
+        sending = asyncio.ensure_future(copy_stream(self, other))
+        try:
+            done, _ = await asyncio.wait((reading, sending), return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await self._stop_copying(reading, sending)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, PeerClosed):
+                raise error
+
+    async def _copy_to(self, other: AnyByteStream) -> None:
+        """Copy what the peer sends, then end `other` that way; raises PeerClosed when the peer reads no more either."""
+        read = self._reader.read if self._reader.is_started else self._call.read
+        try:
+            while self._eof_received is None:
+                self._in_read = True
+                frame = await read()
+                self._in_read = False
+                if (payload := await self._take(frame)) is not None:
+                    await other.send(payload)
+        except grpc.RpcError as e:
+            raise _broken_by(e) from e
+        except asyncio.CancelledError:
+            if self._in_read and not self._closed:
+                raise broken("the stream was cancelled") from None
+            raise
+        await end_stream(other)
+        if isinstance(self._eof_received, PeerClosed):
+            raise self._eof_received
+
+    async def _stop_copying(self, reading: asyncio.Future[None], sending: asyncio.Future[None]) -> None:
+        """End both copies, if they have not ended, and wait for them; but an exporter's read ends only with the call."""
+        ending: list[asyncio.Future[None]] = []
+        for task in (reading, sending):
+            task.add_done_callback(_retrieve)
+            if task.done():
+                continue
+            if task is sending or not self._in_read:
+                task.cancel()
+            elif self._client is not None:
+                self.abort()
+            else:
+                continue
+            ending.append(task)
+        if ending:
+            with CancelScope(shield=True):
+                await asyncio.wait(ending)
+
+    # the end
 
     async def aclose(self) -> None:
         """End the stream cleanly, after all that was sent has arrived.
@@ -124,22 +211,16 @@ class RouterStream(ObjectStream[bytes]):
                 with move_on_after(FINISH_TIMEOUT):
                     await self._goaway(CLOSE)
             else:
-                finishes = FINISHES in self._metadata
-                with move_on_after(FINISH_TIMEOUT if finishes else LINGER_TIMEOUT):
+                with move_on_after(FINISH_TIMEOUT) as scope:
                     await self._goaway(CLOSE)
-                    await self._drain()
-        except BrokenResourceError:
+                    if FINISHES not in await self.opened():
+                        scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
+                    while await self._reader.read() is not grpc.aio.EOF:
+                        pass
+        except Exception:  # noqa: BLE001 the stream ends all the same
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
             self.abort()
-
-    async def _drain(self) -> None:
-        """Read on until the call ends, so that its end is not taken from the exporter while it uses our last bytes."""
-        try:
-            while True:
-                await self._read()
-        except BrokenResourceError:
-            return
 
     def abort(self) -> None:
         """End the stream at once, without a clean end: the peer sees an error unless both directions had ended."""
@@ -149,33 +230,17 @@ class RouterStream(ObjectStream[bytes]):
         self._reader.stop()
         self._writer.stop()
 
-    async def _read(self) -> Frame:
-        """The next frame; BrokenResourceError at the end of the call."""
-        try:
-            frame = await self._reader.read()
-        except Exception as e:
-            raise _broken_by(e) from e
-        if frame is grpc.aio.EOF:
-            raise await self._call_ended()
-        return cast(Frame, frame)
 
-    async def _call_ended(self) -> BrokenResourceError:
-        if self._client is None:
-            return broken("the client is gone")
-        code, details = await self._client.code(), await self._client.details()
-        return broken(f"the exporter ended the stream: {details or code.name}")
-
-    async def _write(self, message: Frame) -> None:
-        try:
-            await self._writer.write(message)
-        except Exception as e:
-            raise _broken_by(e) from e
-
-
-def _broken_by(error: Exception) -> BrokenResourceError:
+def _broken_by(error: Exception) -> Exception:
     """The error of a stream for the error of its call; grpcio raises InvalidStateError and others after the end."""
     if isinstance(error, grpc.aio.AioRpcError):
         return broken(error.details() or error.code().name, error)
     if isinstance(error, ConnectionAbortedError):
         return broken(str(error), error)
     return broken("the peer has ended the stream", error)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Take the outcome of a task that nobody waits for any more, so that it is not reported as forgotten."""
+    if not future.cancelled():
+        future.exception()
