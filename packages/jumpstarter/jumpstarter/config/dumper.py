@@ -27,6 +27,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # plain and in single quotes, the emitter writes line separators as they are, and they are read as blanks
+    breaks = any(character in text for character in "\x85\u2028\u2029")
+    return cast("Any", dumper).represent_scalar("tag:yaml.org,2002:str", text, style='"' if breaks else None)
+
+
 def _represent_text(dumper: yaml.SafeDumper, value: object) -> yaml.Node:
     return dumper.represent_str(str(value))
 
@@ -35,6 +41,7 @@ def _represent_enum(dumper: yaml.SafeDumper, value: Enum) -> yaml.Node:
     return cast("Any", dumper).represent_data(value.value)
 
 
+_Dumper.add_representer(str, _represent_str)
 _Dumper.add_multi_representer(PurePath, _represent_text)
 _Dumper.add_multi_representer(UUID, _represent_text)
 _Dumper.add_multi_representer(Enum, _represent_enum)

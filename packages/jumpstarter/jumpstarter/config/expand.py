@@ -126,7 +126,7 @@ class _Expansion:
         if kind in ("str", "value", "merge"):
             return node.text
         if kind != "binary" and len(node.text) > MAX_NUMBER:
-            raise self._wrong(node, path, f"a {kind} of more than {MAX_NUMBER} characters")
+            raise self._wrong(node, path, f"more than {MAX_NUMBER} characters; that is no {kind}")
         try:
             return self._constructor.construct_object(yaml.ScalarNode(node.tag, node.text), deep=True)
         except yaml.YAMLError as e:

@@ -77,7 +77,9 @@ class _Composer:
         lines = self._text.splitlines()
         if mark is not None and mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
             return "a tab; indent with spaces"
-        return " ".join(one_line(part) for part in (error.problem, error.context) if part)
+        start = error.context_mark
+        context = f" {error.context} from line {start.line + 1}" if error.context and start is not None else ""
+        return one_line(f"{error.problem or ''}{context}")
 
     def _node(self, depth: int) -> Node:
         event = self._events.get_event()
