@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anyio import BrokenResourceError, ClosedResourceError
+from anyio import BrokenResourceError, EndOfStream
 
 if TYPE_CHECKING:
     from jumpstarter.streams.blocking import BlockingStream
@@ -42,7 +42,7 @@ class Keys:
 
 
 class Until:
-    """Passes output on, and sees a text in it, also when it comes in pieces."""
+    """Passes output on, up to the end of a text that may come in pieces."""
 
     def __init__(self, sink: Callable[[bytes], object], text: str | None) -> None:
         self._sink = sink
@@ -50,13 +50,14 @@ class Until:
         self._recent = b""
 
     def __call__(self, data: bytes) -> bool:
-        self._sink(data)
         if self._text is None:
+            self._sink(data)
             return False
-        self._recent += data
-        found = self._text in self._recent
-        self._recent = self._recent[-len(self._text) :]
-        return found
+        joined = self._recent + data
+        before, found, _ = joined.partition(self._text)
+        self._sink((before + found)[len(self._recent) :])
+        self._recent = joined[max(0, len(joined) - len(self._text) + 1) :]
+        return bool(found)
 
 
 @dataclass(kw_only=True)
@@ -87,15 +88,15 @@ class Attachment:
                 reader = threading.Thread(target=self._receive, args=(stream, finished, failure), name="console")
                 reader.start()
                 in_time = self._send(stream, done)
-            reader.join()  # the stream is closed, so it has nothing to wait for
-        match failure:
-            case [BrokenResourceError() as e]:
-                raise ConnectionError(f"console: the connection to the exporter broke: {e.__cause__ or e}") from e
-            case [Exception() as e] if not isinstance(e, ClosedResourceError):
+                broken = failure.copy()  # what closing the stream makes of the reader does not count
+            reader.join()
+        match broken:
+            case [BrokenResourceError() | EndOfStream() as e]:
+                raise ConnectionError(f"console: the exporter ended the connection: {e.__cause__ or e}") from e
+            case [e]:
                 raise e
             case _:
-                pass
-        return in_time
+                return in_time
 
     def _receive(self, stream: "BlockingStream", finished: socket.socket, failure: list[Exception]) -> None:
         try:

@@ -84,7 +84,7 @@ class Tour:
         digest = hashlib.sha256(IMAGE).hexdigest()
         self.backstage.show("echo my first image > my.img")
         self.backstage.run("j board storage flash my.img", expect=digest)
-        with self.backstage.console("Starting system", expect=digest[:12]):
+        with self.backstage.console("Starting system ...", expect=digest[:12]):
             self.backstage.run("j board power cycle --wait 0.5")
 
     def off(self) -> None:

@@ -109,11 +109,15 @@ class Backstage:
     """A private directory with the files and the socket of the demo, and its exporter."""
 
     folder: Path
+    """Where the commands run."""
+
+    environment: dict[str, str]
+    """What they find in their environment."""
 
     def __enter__(self) -> "Backstage":
         self._temporary = tempfile.TemporaryDirectory(prefix="jmp-demo-")
         self.folder = Path(self._temporary.name)
-        self._environment = _environment(self.folder)
+        self.environment = _environment(self.folder)
         self._exporter: Process | None = None
         return self
 
@@ -128,24 +132,24 @@ class Backstage:
         """Print a command and its output as a terminal would."""
         click.secho(f"$ {command}", fg="cyan")
         if output:
-            click.echo(output.replace("\r\n", "\n").strip("\n"))
+            click.echo(_tidy(output))
 
     def run(self, command: str, *, expect: str = "") -> None:
         """Run a command and show it with its output, in which `expect` must be."""
-        output = Process(command, self._environment, self.folder).finish()
+        output = Process(command, self.environment, self.folder).finish()
         self.show(command, output)
         _check(command, output, expect)
 
     def start_exporter(self, command: str) -> None:
         """Start the exporter and wait until it is ready."""
-        self._exporter = Process(command, self._environment, self.folder)
+        self._exporter = Process(command, self.environment, self.folder)
         self.show(f"{command} &", self._exporter.wait_for(" is ready "))
 
     @contextmanager
     def console(self, until: str, *, expect: str = "") -> Generator[None]:
         """Have the console open in the background meanwhile; what it printed up to `until` is shown at the end."""
         command = f"j board console pipe --until {shlex.quote(until)} --timeout 10"
-        process = Process(command, self._environment, self.folder)
+        process = Process(command, self.environment, self.folder)
         try:
             process.wait_for("console open")
             self.show(f"{command} &")
@@ -154,13 +158,13 @@ class Backstage:
         except BaseException:
             process.stop()
             raise
-        click.echo(output.replace("\r\n", "\n").strip("\n"))
+        click.echo(_tidy(output))
         _check(command, output, expect)
 
     def open_shell(self, command: str) -> None:
         """Give the terminal to a shell."""
         self.show(command)
-        subprocess.run(_arguments(command), cwd=self.folder, env=self._environment, check=False)
+        subprocess.run(_arguments(command), cwd=self.folder, env=self.environment, check=False)
 
 
 def _arguments(command: str) -> list[str]:
@@ -174,6 +178,11 @@ def _environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JMP_", "JUMPSTARTER_"))}
     path = os.pathsep.join((sysconfig.get_path("scripts"), kept.get("PATH", os.defpath)))
     return kept | {"PATH": path, "XDG_RUNTIME_DIR": str(folder)}
+
+
+def _tidy(output: str) -> str:
+    """Return output as a terminal shows it, without the blanks at the end of lines."""
+    return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
 def _check(command: str, output: str, expected: str) -> None:

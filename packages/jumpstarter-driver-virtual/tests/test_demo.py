@@ -1,0 +1,34 @@
+"""The tour, as users start it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click import ClickException
+from jumpstarter_driver_virtual import demo
+from jumpstarter_driver_virtual.stage import Backstage, DemoError
+
+
+@pytest.mark.timeout(60)
+def test_the_demo_shows_every_part_and_cleans_up(tmp_path: Path):
+    command = [sys.executable, "-c", "from jumpstarter.cli.jmp import main; main()", "demo"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env={"TMPDIR": str(tmp_path)}, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("└─ board", "virtual-board login:", '"simulated": true', " VA", "wrote 15 bytes", "stage: off"):
+        assert part in done.stdout
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_step_fails_the_demo(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo, "CONFIG", demo.CONFIG.replace("VirtualBoard", "VirtualBord"))
+    with pytest.raises(ClickException, match=r"the demo failed: jmp run.*VirtualBord"):
+        demo.main("--yes")
+
+
+def test_output_without_what_is_expected_is_a_failure():
+    with Backstage() as backstage, pytest.raises(DemoError, match="no 'nonsense' in what it printed"):
+        backstage.run("jmp version", expect="nonsense")
