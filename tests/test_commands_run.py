@@ -143,7 +143,11 @@ def test_a_second_exporter_never_shares_the_port(lab: Lab):
         (("--exporter-config", "{config}", "--foo"), 2, "--foo"),
         (("--exporter-config", "/nonexistent.yaml"), 65, "/nonexistent.yaml"),
         (("--exporter", "nonexistent"), 65, "nonexistent"),
-        (("--exporter-config", "{config}", "--tls-grpc-listener", "192.0.2.1:0", "--tls-grpc-insecure"), 65, "192.0.2.1"),
+        (
+            ("--exporter-config", "{config}", "--tls-grpc-listener", "192.0.2.1:0", "--tls-grpc-insecure"),
+            65,
+            "192.0.2.1",
+        ),
     ],
 )
 def test_what_cannot_work_is_told_in_one_line(lab: Lab, options: tuple[str, ...], status: int, said: str):

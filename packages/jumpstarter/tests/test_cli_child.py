@@ -129,7 +129,9 @@ def on_terminal() -> Iterator[Callable[..., Terminal]]:
 
     def open_terminal(*command: str) -> Terminal:
         master, slave = pty.openpty()
-        script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+        script = (
+            "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+        )
         argv = [sys.executable, "-c", script, *command]
         env = {**os.environ, "TERM": "dumb", "HISTFILE": "", "PS1": "outer> "}
         process = subprocess.Popen(
@@ -163,7 +165,9 @@ def test_an_interactive_shell_has_job_control(on_terminal: Callable[..., Termina
 
 
 def test_ctrl_c_ends_the_command_and_not_us(on_terminal: Callable[..., Terminal]):
-    terminal = on_terminal(*CHILD, "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done")
+    terminal = on_terminal(
+        *CHILD, "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done"
+    )
     terminal.expect("ready")
     terminal.send("\x03")
     terminal.expect("caught")
@@ -187,7 +191,7 @@ def test_the_command_reads_the_terminal(on_terminal: Callable[..., Terminal]):
 def test_ctrl_z_suspends_the_command_and_fg_resumes_it(on_terminal: Callable[..., Terminal]):
     terminal = on_terminal("bash", "--norc", "--noprofile")
     terminal.expect("outer> ")
-    terminal.send(f"{sys.executable} -c \"$RUN\" cat\n".replace('"$RUN"', f"'{RUN_CHILD.replace(chr(39), chr(34))}'"))
+    terminal.send(f'{sys.executable} -c "$RUN" cat\n'.replace('"$RUN"', f"'{RUN_CHILD.replace(chr(39), chr(34))}'"))
     terminal.expect(" cat")
     time.sleep(0.5)
     terminal.send("one\n")
@@ -221,7 +225,9 @@ def test_a_pipeline_keeps_its_terminal(on_terminal: Callable[..., Terminal]):
     terminal = on_terminal("bash", "--norc", "--noprofile")
     terminal.expect("outer> ")
     script = RUN_CHILD.replace("'", '"')
-    terminal.send(f"{sys.executable} -c '{script}' sh -c 'read x < /dev/tty; echo one $x' | sh -c 'read l; echo $l last'\n")
+    terminal.send(
+        f"{sys.executable} -c '{script}' sh -c 'read x < /dev/tty; echo one $x' | sh -c 'read l; echo $l last'\n"
+    )
     time.sleep(0.7)
     terminal.send("word\n")
     terminal.expect("one word last")

@@ -16,6 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from threading import Timer
 from typing import Any
 
@@ -216,5 +217,19 @@ def _end_group(group: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         while time.monotonic() < deadline:
             os.killpg(group, 0)
+            if not _has_living(group):
+                return
             time.sleep(0.02)
         os.killpg(group, signal.SIGKILL)
+
+
+def _has_living(group: int) -> bool:
+    """Whether there are other processes than zombies in a group: those are left where nobody reaps orphans."""
+    if not sys.platform.startswith("linux"):
+        return True
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, found, *_ = stat.read_text(errors="replace").rpartition(") ")[2].split()
+            if int(found) == group and state not in "ZX":
+                return True
+    return False

@@ -53,10 +53,15 @@ def _row(name: str, client: DriverClient) -> Row:
 
 
 def _text(client: DriverClient, command: click.Command | None) -> str:
+    if isinstance(command, click.Group):
+        names = [name for name in command.commands if name not in client.children]
+        if not names:
+            return one_line(client.description or "")  # a mere group: the tree shows what is in it
+        offers = f"[{', '.join(names)}]"
+    else:
+        offers = ""
     about = client.description or (command.get_short_help_str(60) if command is not None else "")
-    names = [] if not isinstance(command, click.Group) else [n for n in command.commands if n not in client.children]
-    offers = f"[{', '.join(names)}]" if names else ""
-    return one_line("  ".join(part for part in (about, offers) if part))
+    return one_line(f"{about}  {offers}".strip())
 
 
 def _lines(rows: list[Row], indent: str) -> Iterator[tuple[str, str]]:
