@@ -1,0 +1,224 @@
+"""Sockets as byte streams, which pass on what the other side of a tunnel saw: bytes, an end, or a break.
+
+A socket that is closed before an end was sent on it is reset, so that the program behind it never takes a broken tunnel
+for the end of the data. Unix sockets cannot be reset; there a break looks like an end (unix(7)).
+"""
+
+import errno
+import fcntl
+import logging
+import socket
+import struct
+import termios
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from anyio import (
+    BrokenResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    Event,
+    move_on_after,
+    notify_closing,
+    sleep,
+    wait_readable,
+    wait_writable,
+)
+from anyio.abc import ByteStream, ObjectStream, SocketAttribute
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from jumpstarter.streams.common import CHUNK
+
+DELIVERY_TIMEOUT = 1.0
+"""Seconds that closing a socket waits until its peer has all bytes."""
+
+MAX_DATAGRAM = 65535
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""Seconds of silence until the first probe (Linux's name and macOS's), seconds between probes, and their number."""
+
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds (socket(7))
+
+logger = logging.getLogger(__name__)
+
+
+class SocketBroken(BrokenResourceError):
+    """The connection of a socket broke; the text says which one, and why."""
+
+
+class SocketStream(ByteStream):
+    """A connected stream socket. Closing it before its end was sent resets the connection.
+
+    `name` says in errors whose connection broke; `ended` is set when there is nothing more to receive.
+    """
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        sock.setblocking(False)
+        self._name = name
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            _set_tcp_options(sock)
+        self._sock = sock
+        self._eof_sent = False
+        self._closed = False
+        self.ended = Event()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return {SocketAttribute.raw_socket: lambda: self._sock}
+
+    async def receive(self, max_bytes: int = CHUNK) -> bytes:
+        await checkpoint_if_cancelled()
+        while True:
+            if self._closed:
+                raise ClosedResourceError
+            try:
+                data = self._sock.recv(max_bytes)
+            except BlockingIOError:
+                await wait_readable(self._sock)
+                continue
+            except OSError as e:
+                raise self._broken(e) from None
+            if not data:
+                self.ended.set()
+                raise EndOfStream
+            return data
+
+    async def send(self, item: bytes) -> None:
+        await checkpoint_if_cancelled()
+        rest = memoryview(item)
+        while rest:
+            if self._closed or self._eof_sent:
+                raise ClosedResourceError
+            try:
+                rest = rest[self._sock.send(rest) :]
+            except BlockingIOError:
+                await wait_writable(self._sock)
+            except OSError as e:
+                raise self._broken(e) from None
+        await cancel_shielded_checkpoint()
+
+    async def send_eof(self) -> None:
+        if self._closed or self._eof_sent:
+            return
+        self._eof_sent = True
+        with suppress(OSError):  # the peer is gone, as the next receive says
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Reset the connection: whatever was under way, the peer sees an error."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._close()
+
+    async def aclose(self) -> None:
+        """Close; a connection whose end was not sent is reset, any other one has its bytes delivered."""
+        if not self._eof_sent:
+            self.abort()
+        if self._closed:
+            return
+        try:
+            with move_on_after(DELIVERY_TIMEOUT, shield=True):
+                await self._delivered()
+        finally:
+            self._closed = True
+            self._close()
+
+    async def _delivered(self) -> None:
+        """Wait until the peer has all bytes: closing with unread ones in our buffer would throw away what it lacks."""
+        with suppress(OSError):
+            while not self.ended.is_set() and _unsent(self._sock):
+                with suppress(BlockingIOError):
+                    if not self._sock.recv(CHUNK):
+                        return
+                await sleep(0.01)
+
+    def _broken(self, error: OSError) -> SocketBroken:
+        return SocketBroken(f"{self._name}: {_reason(error)}")
+
+    def _close(self) -> None:
+        self.ended.set()
+        notify_closing(self._sock)
+        self._sock.close()
+
+
+class DatagramStream(ObjectStream[bytes]):
+    """A connected datagram socket: one item is one datagram, an empty one too.
+
+    A datagram that the network refuses is lost, as any may be; the first loss is logged.
+    """
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._name = name
+        self._closed = False
+        self._warned = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return {SocketAttribute.raw_socket: lambda: self._sock}
+
+    async def receive(self) -> bytes:
+        await checkpoint_if_cancelled()
+        while True:
+            if self._closed:
+                raise ClosedResourceError
+            try:
+                return self._sock.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                await wait_readable(self._sock)
+            except OSError as e:
+                self._lost(e)
+
+    async def send(self, item: bytes) -> None:
+        await checkpoint_if_cancelled()
+        while True:
+            if self._closed:
+                raise ClosedResourceError
+            try:
+                self._sock.send(item)
+            except BlockingIOError:
+                await wait_writable(self._sock)
+                continue
+            except OSError as e:
+                if e.errno == errno.EMSGSIZE:
+                    raise SocketBroken(f"{self._name}: {len(item)} bytes do not fit a datagram; send less") from None
+                self._lost(e)
+            await cancel_shielded_checkpoint()
+            return
+
+    async def send_eof(self) -> None:
+        """Nothing: datagrams have no end."""
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            notify_closing(self._sock)
+            self._sock.close()
+
+    def _lost(self, error: OSError) -> None:
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        logger.log(level, "%s: a datagram was lost: %s", self._name, _reason(error))
+
+
+def _set_tcp_options(sock: socket.socket) -> None:
+    """Send at once, and notice within half a minute that a peer lost its power or network."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if option := getattr(socket, name, None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Bytes that the peer's system does not have yet."""
+    (count,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))
+    return count
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
