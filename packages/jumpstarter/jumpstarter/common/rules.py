@@ -132,8 +132,7 @@ def fixed_tuple_rule(members: list[Rule]) -> Rule:
 def mapping_rule(key: Rule, item: Rule) -> Rule:
     """A mapping as a dict of converted keys and values."""
     convert_key = _int_key if key.convert is SCALARS[int] else key.convert
-    plain = key is PASS and item is PASS
-    expected = "mapping" if plain else f"mapping of {key.expected} to {item.expected}"
+    expected = "mapping" if item is PASS else f"mapping of {key.expected} to {item.expected}"
 
     def convert(value: Any) -> Any:
         if not isinstance(value, Mapping):

@@ -30,12 +30,6 @@ def read_entries(data: Any, place: Place, problems: Problems) -> Any:
     return entries
 
 
-def _read_parameters(data: Any, place: Place, problems: Problems) -> Any:
-    if not is_mapping(data, place, problems):
-        return MISSING
-    return {name: value for name, value in data.items() if is_text(place / name, problems)}
-
-
 @dataclass
 class ExporterConfigV1Alpha1DriverInstance:
     """One entry: with `type` a driver, with `ref` a reference, else a composite of `children`."""
@@ -46,7 +40,7 @@ class ExporterConfigV1Alpha1DriverInstance:
         default_factory=dict[str, str], metadata=key(help="Help texts of commands, by command name.")
     )
     config: dict[str, Any] = field(
-        default_factory=dict[str, Any], metadata=key(read=_read_parameters, help="Parameters of the driver's class.")
+        default_factory=dict[str, Any], metadata=key(help="Parameters of the driver's class.")
     )
     children: dict[str, ExporterConfigV1Alpha1DriverInstance] = field(
         default_factory=dict[str, "ExporterConfigV1Alpha1DriverInstance"],
@@ -71,8 +65,8 @@ class ExporterConfigV1Alpha1DriverInstance:
 
     def dump(self) -> dict[str, Any]:
         """The entry as plain data."""
-        written = dump_values(self)
-        return written or {"children": {}}
+        empty: dict[str, Any] = {} if self.type is not None or self.ref is not None else {"children": {}}
+        return empty | dump_values(self)
 
     def check(self) -> None:
         """Raise ConfigurationError with all that would keep it from being made. Makes no driver."""

@@ -151,9 +151,9 @@ class ExporterConfigV1Alpha1:
     @contextmanager
     def serve_unix(self) -> Generator[str]:
         """Serve the drivers on a private unix socket; yields its path."""
-        from jumpstarter.streams.portal import shared_provider
+        from jumpstarter.streams.portal import shared_portal
 
-        with shared_provider() as portal, portal.wrap_async_context_manager(self.serve_unix_async()) as path:
+        with shared_portal().wrap_async_context_manager(self.serve_unix_async()) as path:
             yield path
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.common.text import one_line
 
 from .place import Place
+
+_WANTS_TEXT = re.compile(r"(expected|or|,) str\b")
 
 
 class InvalidConfigurationError(ConfigurationError):
@@ -46,7 +49,7 @@ class Problems:
         written = mark.text if mark is not None else None
         if secret:
             message = f"{error.reason}, got {type(error.value).__name__}; the value is not shown"
-        elif written is not None and "str" in error.reason:
+        elif written is not None and _WANTS_TEXT.search(error.reason):
             kind = "nothing" if error.value is None else type(error.value).__name__
             message = f'{error.reason}, got {written} ({kind}); write it as "{written}"' if written else error.problem
         else:

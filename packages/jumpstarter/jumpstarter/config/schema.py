@@ -120,6 +120,9 @@ def _read_value(cls: type[Any], field: Field[Any], value: Any, place: Place, pro
     if nested is not None and value is not None:
         result = read(nested, value, place, problems)
         return MISSING if result is None else result
+    if typing.get_origin(annotation) is dict and isinstance(value, Mapping):
+        texts = cast("Mapping[Any, Any]", value).items()
+        value = {name: item for name, item in texts if is_text(place / name, problems)}
     result = convert(annotation, value, place, problems, secret=how.secret)
     if result is not MISSING and how.least is not None and result < how.least:
         problems.add(place, f"expected at least {how.least}, got {result}")
