@@ -1,0 +1,224 @@
+"""Exporters on TCP: certificates, passphrases, and who is let in."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from conftest import Exporter, Lab
+
+SECRET = "correct horse"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for the loopback address, and its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(directory: Path) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
+    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return cert_file, key_file
+
+
+@pytest.fixture
+def secret(lab: Lab) -> Path:
+    """A file with the passphrase."""
+    path = lab.directory / "secret"
+    path.write_text(SECRET + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def tls(certificate: tuple[Path, Path]) -> tuple[str | Path, ...]:
+    return ("--tls-grpc-listener", "0", "--tls-cert", certificate[0], "--tls-key", certificate[1])
+
+
+def shell(lab: Lab, exporter: Exporter, *options: str | Path, **environment: str):
+    """`j power on` in a `jmp shell` that is attached to an exporter's port."""
+    command = ("jmp", "shell", "--tls-grpc", exporter.address, *options, "--", "j", "power", "on")
+    return lab.run(*command, **environment)
+
+
+def test_tls_and_a_passphrase_let_the_right_client_in(lab: Lab, certificate: tuple[Path, Path], secret: Path):
+    with lab.exporter(*tls(certificate), "--passphrase-file", secret) as exporter:
+        assert exporter.lines == [
+            f"exporter demo is ready on {exporter.address}; connect with: jmp shell --tls-grpc {exporter.address}"
+        ]
+        right = shell(lab, exporter, "--tls-ca", certificate[0], "--passphrase-file", secret)
+        assert right.returncode == 0, right.stderr
+        from_environment = shell(lab, exporter, "--tls-ca", certificate[0], JMP_GRPC_PASSPHRASE=SECRET)
+        assert from_environment.returncode == 0, from_environment.stderr
+        host = {"JUMPSTARTER_HOST": exporter.address, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate[0])}
+        assert lab.run("j", "power", "on", JMP_GRPC_PASSPHRASE=SECRET, **host).returncode == 0
+        refused = lab.run("j", "power", "on", **host)
+        assert refused.returncode == 77
+        assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("given", "said"), [({}, "is missing"), ({"JMP_GRPC_PASSPHRASE": "wrong"}, "is wrong")])
+def test_without_the_passphrase_nobody_gets_in(
+    lab: Lab, certificate: tuple[Path, Path], secret: Path, given: dict[str, str], said: str
+):
+    with lab.exporter(*tls(certificate), "--passphrase-file", secret) as exporter:
+        done = shell(lab, exporter, "--tls-ca", certificate[0], **given)
+        assert done.returncode == 77
+        assert f"passphrase {said}" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_every_method_asks_for_the_passphrase(lab: Lab, secret: Path):
+    listener = ("--tls-grpc-listener", "0", "--tls-grpc-insecure", "--passphrase-file", secret)
+    service = "/jumpstarter.v1.ExporterService"
+    with lab.exporter(*listener) as exporter, grpc.insecure_channel(exporter.address) as channel:
+        calls = [
+            channel.unary_unary(f"{service}/GetReport"),
+            channel.unary_unary(f"{service}/DriverCall"),
+            channel.unary_unary(f"{service}/NoSuchMethod"),
+            channel.unary_unary("/no.such.Service/Method"),
+            channel.unary_unary(f"{service}/GetStatus"),
+            channel.unary_unary(f"{service}/EndSession"),
+        ]
+        streams = [channel.unary_stream(f"{service}/{name}") for name in ("LogStream", "StreamingDriverCall")]
+        pipe = channel.stream_stream("/jumpstarter.v1.RouterService/Stream")
+        attempts = [
+            (),
+            (("x-jumpstarter-passphrase", "wrong"),),
+            (("x-jumpstarter-passphrase", SECRET), ("x-jumpstarter-passphrase", SECRET)),
+        ]
+        for metadata in attempts:
+            for call in calls:
+                with pytest.raises(grpc.RpcError) as refused:
+                    call(b"", metadata=metadata, timeout=5)
+                assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
+            for items in [*(stream(b"", metadata=metadata, timeout=5) for stream in streams)]:
+                with pytest.raises(grpc.RpcError) as refused:
+                    next(items)
+                assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
+            with pytest.raises(grpc.RpcError) as refused:
+                next(pipe(iter([b""]), metadata=metadata, timeout=5))
+            assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
+        right = (("x-jumpstarter-passphrase", SECRET),)
+        assert calls[0](b"", metadata=right, timeout=5)
+        with pytest.raises(grpc.RpcError) as refused:
+            calls[2](b"", metadata=right, timeout=5)
+        assert code(refused) is grpc.StatusCode.UNIMPLEMENTED
+
+
+def code(refused: pytest.ExceptionInfo[grpc.RpcError]) -> grpc.StatusCode:
+    return refused.value.code()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]
+
+
+def test_a_stranger_with_another_certificate_is_not_believed(lab: Lab, certificate: tuple[Path, Path], tmp_path: Path):
+    with lab.exporter(*tls(make_certificate(tmp_path))) as exporter:
+        done = shell(lab, exporter, "--tls-ca", certificate[0])
+        assert done.returncode == 69
+        assert exporter.address in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_clear_text_is_not_spoken_with_tls(lab: Lab, certificate: tuple[Path, Path]):
+    with lab.exporter(*tls(certificate)) as exporter:
+        done = shell(lab, exporter, "--tls-grpc-insecure")
+        assert done.returncode == 69
+        assert done.stderr.count("\n") == 1
+
+
+def test_serving_without_a_passphrase_is_warned_of(lab: Lab, certificate: tuple[Path, Path]):
+    with lab.exporter(*tls(certificate)) as exporter:
+        assert exporter.lines[0].startswith("jmp: warning: no passphrase")
+
+
+def test_a_passphrase_in_the_arguments_is_warned_of(lab: Lab, certificate: tuple[Path, Path]):
+    with lab.exporter(*tls(certificate), "--passphrase", SECRET) as exporter:
+        assert "list of processes" in exporter.lines[0]
+        assert not any(SECRET in line for line in exporter.lines)
+        done = shell(lab, exporter, "--tls-ca", certificate[0], "--passphrase", SECRET)
+        assert done.returncode == 0
+        assert "list of processes" in done.stderr
+
+
+def test_the_processes_of_drivers_do_not_see_the_passphrase(lab: Lab, certificate: tuple[Path, Path]):
+    lab.directory.joinpath("curious.py").write_text(
+        "import subprocess\nfrom dataclasses import dataclass\n"
+        "from jumpstarter.driver import export\nfrom jumpstarter_driver_power.driver import MockPower\n"
+        "@dataclass(kw_only=True)\nclass Curious(MockPower):\n"
+        "    @export\n    def on(self) -> None: subprocess.run('env > env.txt', shell=True, cwd=__file__[:-10])\n"
+    )
+    text = lab.config.read_text().replace("jumpstarter_driver_power.driver.MockPower", "curious.Curious")
+    environment = {"PYTHONPATH": str(lab.directory), "JMP_GRPC_PASSPHRASE": SECRET}
+    with lab.exporter(*tls(certificate), config=lab.write("curious", text), **environment) as exporter:
+        done = shell(lab, exporter, "--tls-ca", certificate[0], **environment)
+        assert done.returncode == 0, done.stderr
+    seen = lab.directory.joinpath("env.txt").read_text()
+    assert "HOME" in seen
+    assert SECRET not in seen
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        ("", 0o600, "is empty"),
+        ("two\nlines\n", 0o600, "cannot be sent"),
+        ("schlüssel\n", 0o600, "cannot be sent"),
+        (SECRET, 0o622, "can be changed by others"),
+        (None, 0, "No such file"),
+    ],
+)
+def test_a_bad_passphrase_file_is_named(lab: Lab, content: str | None, mode: int, said: str):
+    file = lab.directory / "secret"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+        file.chmod(mode)
+    listener = ("--tls-grpc-listener", "0", "--tls-grpc-insecure", "--passphrase-file", file)
+    done = lab.run("jmp", "run", "--exporter-config", lab.config, *listener)
+    assert done.returncode == 65
+    assert str(file) in done.stderr
+    assert said in done.stderr
+
+
+def test_bad_certificates_are_named(lab: Lab, certificate: tuple[Path, Path], tmp_path: Path):
+    cert, key = certificate
+    _, other_key = make_certificate(tmp_path)
+    text = tmp_path / "text"
+    text.write_text("this is no certificate")
+    missing = tmp_path / "missing"
+    cases = [(cert, other_key, "does not belong to"), (text, key, str(text)), (cert, text, str(text))]
+    cases += [(missing, key, str(missing)), (cert, missing, str(missing)), (cert, tmp_path, str(tmp_path))]
+    for cert_file, key_file, said in cases:
+        done = lab.run("jmp", "run", "--exporter-config", lab.config, *tls((cert_file, key_file)))
+        assert done.returncode == 65, done.stderr
+        assert said in done.stderr.splitlines()[-1]
+    done = lab.run("jmp", "shell", "--tls-grpc", "localhost:1", "--tls-ca", text, "--", "true")
+    assert done.returncode == 65
+    assert str(text) in done.stderr
