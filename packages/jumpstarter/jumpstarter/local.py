@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .client.client import client_from_path, connect
@@ -13,7 +12,7 @@ from .client.tree import Policy
 from .common.enums import ExporterStatus
 from .driver.base import Driver
 from .exporter.session import Session
-from .streams.portal import shared_provider
+from .streams.portal import shared_portal
 
 if TYPE_CHECKING:
     from .client.base import DriverClient
@@ -22,26 +21,23 @@ if TYPE_CHECKING:
 _ALL = Policy(unsafe=True)
 
 
-@asynccontextmanager
-async def _serving(root_device: Driver) -> AsyncGenerator[Path]:
-    async with Session(root_device=root_device) as session, session.serve_unix_async() as path:
-        session.update_status(ExporterStatus.LEASE_READY)
-        yield path
-
-
 @contextmanager
 def serve(root_device: Driver) -> Generator[DriverClient]:
     """Serve a driver over a real socket and yield its client. The driver is reset before, and closed after."""
+    portal = shared_portal()
     with (
-        shared_provider() as portal,
-        portal.wrap_async_context_manager(_serving(root_device)) as path,
-        connect(Endpoint(str(path)), _ALL, portal) as client,
+        Session(root_device=root_device) as session,
+        portal.wrap_async_context_manager(session.serve_unix_async()) as path,
     ):
-        yield client
+        session.update_status(ExporterStatus.LEASE_READY)
+        with connect(Endpoint(str(path)), _ALL, portal) as client:
+            yield client
 
 
 @asynccontextmanager
 async def serve_async(root_device: Driver, portal: Portal, stack: ExitStack) -> AsyncGenerator[DriverClient]:
     """The same on the running event loop, which is that of `portal`."""
-    async with _serving(root_device) as path, client_from_path(str(path), portal, stack, unsafe=True) as client:
-        yield client
+    async with Session(root_device=root_device) as session, session.serve_unix_async() as path:
+        session.update_status(ExporterStatus.LEASE_READY)
+        async with client_from_path(str(path), portal, stack, unsafe=True) as client:
+            yield client

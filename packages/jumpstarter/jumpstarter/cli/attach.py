@@ -50,10 +50,10 @@ class Attachment:
 def local(config: ExporterConfigV1Alpha1) -> Generator[Attachment]:
     """Serve a configuration in this process, on a private unix socket."""
     from ..exporter.direct import UnixListener, serving
-    from ..streams.portal import shared_provider
+    from ..streams.portal import shared_portal
 
     name = config.metadata.name
-    with shared_provider() as portal, portal.wrap_async_context_manager(serving(config, UnixListener())) as address:
+    with shared_portal().wrap_async_context_manager(serving(config, UnixListener())) as address:
         variables = {names.JUMPSTARTER_HOST: address, names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}
         yield Attachment(name=name, variables=variables)
 

@@ -31,7 +31,7 @@ def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) ->
     No event loop runs until something asynchronous is used. Raises ExporterUnreachableError after CONNECT_TIMEOUT.
     """
     with ExitStack() as stack:
-        portal = portal or LazyPortal(stack)
+        portal = portal or LazyPortal()
         connection = Connection(portal, stack, endpoint=endpoint)
         assert connection.blocking is not None
         try:

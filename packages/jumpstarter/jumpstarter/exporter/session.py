@@ -188,7 +188,7 @@ class Session:
     @contextmanager
     def serve_unix(self) -> Generator[Path]:
         """Serve on a temporary unix socket, on the process's event loop; yields its path. For blocking code."""
-        from ..streams.portal import shared_provider
+        from ..streams.portal import shared_portal
 
-        with shared_provider() as portal, portal.wrap_async_context_manager(self.serve_unix_async()) as path:
+        with shared_portal().wrap_async_context_manager(self.serve_unix_async()) as path:
             yield path

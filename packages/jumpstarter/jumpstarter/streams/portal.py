@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal, BlockingPortalProvider
+    from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
 
@@ -21,56 +23,58 @@ class Portal(Protocol):
     def wrap_async_context_manager(self, cm: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]: ...
 
 
-_provider_lock = threading.Lock()
-_provider: BlockingPortalProvider | None = None
+_lock = threading.Lock()
+_shared: BlockingPortal | None = None
 
 
-def shared_provider() -> BlockingPortalProvider:
-    """Provider of the process's portal: the first user starts its loop, the last one stops it.
+def shared_portal() -> BlockingPortal:
+    """The portal of the process. Its event loop starts here and runs until the interpreter ends.
 
     All async gRPC of a process lives on this one loop, since gRPC's poller serves only one at a time well.
     """
-    global _provider
-    with _provider_lock:
-        if _provider is None:
-            from anyio.from_thread import BlockingPortalProvider
+    global _shared
+    with _lock:
+        if _shared is None:
+            from anyio.from_thread import start_blocking_portal
 
-            _provider = BlockingPortalProvider("asyncio")
-        return _provider
+            running = start_blocking_portal("asyncio")
+            _shared = running.__enter__()
+            atexit.register(_stop, running, _shared)
+        return _shared
+
+
+def _stop(running: AbstractContextManager[BlockingPortal], portal: BlockingPortal) -> None:
+    """End the loop with whatever still runs on it: nobody can use that any more."""
+    with suppress(RuntimeError):  # it has ended
+        portal.call(portal.stop, True)
+    running.__exit__(None, None, None)
+
+
+def _forget() -> None:
+    """Threads do not survive a fork, and a loop without its thread is none."""
+    global _shared
+    _shared = None
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class LazyPortal:
-    """A portal whose event loop starts with the first call, and stops when `stack` is closed."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
-
-    @property
-    def is_started(self) -> bool:
-        """Whether something async was used yet."""
-        return self._portal is not None
-
-    def _started(self) -> BlockingPortal:
-        with self._lock:
-            if self._portal is None:
-                self._portal = self._stack.enter_context(shared_provider())
-            return self._portal
+    """The process's portal, whose event loop starts with the first call."""
 
     def call(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run a function on the loop and wait for its result."""
-        return self._started().call(func, *args)
+        return shared_portal().call(func, *args)
 
     def start_task_soon(self, func: Callable[..., Any], *args: Any, name: object = None) -> Any:
         """Start a function on the loop; returns a concurrent Future, whose `cancel` cancels it."""
-        return self._started().start_task_soon(func, *args, name=name)
+        return shared_portal().start_task_soon(func, *args, name=name)
 
     def wrap_async_context_manager(self, cm: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
         """A blocking context manager that is entered and left on the loop, in one task."""
-        return self._started().wrap_async_context_manager(cm)
+        return shared_portal().wrap_async_context_manager(cm)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._started(), name)
+        return getattr(shared_portal(), name)
