@@ -7,25 +7,17 @@ import os
 import pkgutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-PRINT_MODULES = "import sys; sys.stderr.write('\\n'.join(['', 'MODULES', *sys.modules]))"
+if TYPE_CHECKING:
+    from conftest import Lab
+
 # Slow to import, and nothing that a client or the frame of a command needs.
 HEAVY = {"pydantic", "pydantic_core", "rich", "yaml", "anyio"}
 CLIENT = "from jumpstarter.client import DriverClient, client_from_path"
-EXPORTER_CONFIG = """\
-apiVersion: jumpstarter.dev/v1alpha1
-kind: ExporterConfig
-metadata: {namespace: default, name: weight}
-export:
-  power: {type: jumpstarter_driver_power.driver.MockPower}
-"""
 
 
 def packages_below(name: str) -> list[str]:
@@ -40,17 +32,18 @@ def driver_packages() -> list[str]:
 
 
 def modules_after(code: str, **env: str) -> set[str]:
-    """Names of the modules that a fresh interpreter has loaded after the code; the interpreter may exit with 0."""
-    wrapped = f"try:\n    {code}\nexcept SystemExit as exit:\n    assert not exit.code, exit.code\n{PRINT_MODULES}"
+    """Names of the modules that a fresh interpreter imports for the code; it may also exit with 0, even abruptly."""
     run = subprocess.run(
-        [sys.executable, "-c", wrapped],
+        [sys.executable, "-X", "importtime", "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    return set(run.stderr.partition("\nMODULES\n")[2].split())
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    assert "site" in imported
+    return imported - {"imported package"}  # the heading of the column
 
 
 def command(module: str, *arguments: str) -> str:
@@ -112,37 +105,13 @@ def test_frame_of_the_commands_is_light(arguments: list[str]) -> None:
     assert len(modules) < 200
 
 
-def test_a_call_from_the_command_line_loads_few_modules(exporter: str) -> None:
-    modules = modules_after(command("j", "power", "on"), JUMPSTARTER_HOST=exporter, JMP_DRIVERS_ALLOW="UNSAFE")
+def test_a_call_from_the_command_line_loads_few_modules(lab: "Lab") -> None:
+    with lab.exporter() as exporter:
+        modules = modules_after(command("j", "power", "on"), JUMPSTARTER_HOST=exporter.address)
+    assert "jumpstarter_driver_power.client" in modules
     assert present(HEAVY - {"anyio"}, modules) == set()
     assert "jumpstarter_driver_power.driver" not in modules
     assert len(modules) < 400
-
-
-@pytest.fixture
-def exporter(tmp_path: Path) -> Iterator[str]:
-    """The address of an exporter with one mocked power driver, run by `jmp run`."""
-    config = tmp_path / "exporter.yaml"
-    config.write_text(EXPORTER_CONFIG)
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    code = "import sys; from jumpstarter.cli.jmp import main; sys.exit(main())"
-    jmp = [sys.executable, "-c", code, "run", "--exporter-config", str(config)]
-    process = subprocess.Popen(jmp, env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)}, stdin=subprocess.DEVNULL)
-    try:
-        yield str(wait_for_socket(runtime, process))
-    finally:
-        process.terminate()
-        assert process.wait(timeout=10) == 0
-
-
-def wait_for_socket(folder: Path, process: "subprocess.Popen[bytes]") -> Path:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and process.poll() is None:
-        if sockets := [path for path in folder.rglob("*.sock") if path.is_socket()]:
-            return sockets[0]
-        time.sleep(0.02)
-    pytest.fail(f"no socket in {folder}; jmp run ended with {process.poll()}")
 
 
 @pytest.mark.slow
