@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from .stage import Backstage, DemoError
+from .backstage import Backstage, DemoError
 
 CONFIG = """\
 apiVersion: jumpstarter.dev/v1alpha1

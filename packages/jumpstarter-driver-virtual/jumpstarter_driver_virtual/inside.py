@@ -125,7 +125,7 @@ class Inside:
         self.loop.call(self._web.close)
         self.loop.stop()
         self.machine.uart.close()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # a cleaner of old files may have been here
 
     def _apply_faults(self) -> None:
         self.machine.medium.absent = Fault.MEDIUM_ABSENT in self.machine.faults

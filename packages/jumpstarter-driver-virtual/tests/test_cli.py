@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_virtual.attach import Keys, Until
+from jumpstarter_driver_virtual.backstage import Backstage
 from jumpstarter_driver_virtual.client import VirtualBoardClient
 from jumpstarter_driver_virtual.driver import VirtualBoard
-from jumpstarter_driver_virtual.stage import Backstage
 
 PATIENCE = 10.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click import ClickException
 from jumpstarter_driver_virtual import demo
-from jumpstarter_driver_virtual.stage import Backstage, DemoError
+from jumpstarter_driver_virtual.backstage import Backstage, DemoError
 
 
 @pytest.mark.timeout(60)
