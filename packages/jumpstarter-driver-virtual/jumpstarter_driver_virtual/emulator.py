@@ -4,8 +4,10 @@ Plain Python that needs nothing of Jumpstarter, for whoever wants a board in a t
 methods of `Board` may be called from any thread. Nothing is opened before the first of them.
 """
 
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,6 +123,15 @@ class Board:
             finally:
                 with suppress(RuntimeError):
                     self._do(lambda inside: inside.watchers.remove(notify))
+
+    def wait_for(self, stage: Stage, timeout: float) -> None:
+        """Wait until the board has reached a stage; raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self.led_changes() as changes:
+            while (now := self.stage) != stage:
+                if not select.select([changes], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    raise TimeoutError(f"the board is in stage {now!s}, not {stage!s}, after {timeout:g} s")
+                changes.recv(4096)
 
     def inject(self, fault: str) -> None:
         """Let something be wrong; raises ValueError for a fault that is not known."""

@@ -1,11 +1,9 @@
-"""The board as plain Python, over its real pseudo-terminal and socket."""
+"""The board as plain Python, over its real pseudo-terminal."""
 
 import hashlib
-import json
 import os
 import select
 import socket
-import stat
 import threading
 import time
 import tty
@@ -112,24 +110,6 @@ def console(board: Board) -> Generator[Console]:
         yield console
 
 
-def get(board: Board, path: str = "/status.json") -> tuple[str, str]:
-    """Fetch a page; returns the first line and the body."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(PATIENCE)
-        sock.connect(str(board.page_path))
-        sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        sock.shutdown(socket.SHUT_WR)
-        answer = b""
-        while data := sock.recv(4096):
-            answer += data
-    head, _, content = answer.decode().partition("\r\n\r\n")
-    return head.splitlines()[0], content
-
-
-def status(board: Board) -> dict[str, Any]:
-    return json.loads(get(board)[1])
-
-
 def test_power_on_boots_to_a_login_with_rising_time_stamps(board: Board, console: Console):
     board.power_on()
     log = console.expect("login: ")
@@ -179,7 +159,7 @@ def test_what_nobody_reads_is_lost_and_does_not_stop_the_board(board: Board):
     path = board.console_path
     for _ in range(5):
         board.power_on()
-        wait_for(board, Stage.BOOTED)
+        board.wait_for(Stage.BOOTED, PATIENCE)
         board.power_off()
     assert path == board.console_path
 
@@ -253,7 +233,7 @@ def test_reboot_starts_again_and_poweroff_stops(board: Board, console: Console):
     console.log_in()
     console.type("poweroff\r")
     console.expect("System halted")
-    wait_for(board, Stage.HALTED)
+    board.wait_for(Stage.HALTED, PATIENCE)
     assert not board.led
     assert board.reading()[1] < 0.05
     console.type("\r")
@@ -293,60 +273,6 @@ def test_the_current_tells_what_the_board_does(make_board: MakeBoard):
         assert board.reading() == (0.0, 0.0)
 
 
-def test_the_page_answers_only_while_the_board_is_booted(board: Board, console: Console):
-    with pytest.raises(ConnectionRefusedError):
-        get(board)
-    board.power_on()
-    console.expect("login: ")
-    digest = hashlib.sha256(FACTORY_IMAGE).hexdigest()
-    line, page = get(board, "/")
-    assert line == "HTTP/1.1 200 OK"
-    assert "Simulated board" in page
-    assert digest in page
-    assert status(board)["image"] == {"size": 4096, "sha256": digest}
-    assert get(board, "/nope")[0] == "HTTP/1.1 404 Not Found"
-    board.power_off()
-    with pytest.raises(ConnectionRefusedError):
-        get(board)
-
-
-def test_power_off_ends_an_open_connection(board: Board, console: Console):
-    board.power_on()
-    console.expect("login: ")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(PATIENCE)
-        sock.connect(str(board.page_path))
-        sock.sendall(b"GET / HT")
-        while status(board)["uptime"] < 0:
-            pass
-        board.power_off()
-        assert sock.recv(100) == b""
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "answer"),
-    [
-        (b"POST / HTTP/1.1\r\n\r\n", b"HTTP/1.1 405 "),
-        (b"nonsense\r\n\r\n", b"HTTP/1.1 400 "),
-        (b"x" * 50_000, b"HTTP/1.1 400 "),
-        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 "),
-    ],
-)
-def test_the_page_survives_odd_requests(board: Board, console: Console, request_bytes: bytes, answer: bytes):
-    board.power_on()
-    console.expect("login: ")
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(PATIENCE)
-        sock.connect(str(board.page_path))
-        sock.sendall(request_bytes)
-        assert sock.recv(4096).startswith(answer)
-    assert status(board)["simulated"] is True
-
-
-def test_only_the_user_can_reach_the_page(board: Board):
-    assert stat.S_IMODE(board.page_path.parent.stat().st_mode) == 0o700
-
-
 def test_the_board_boots_what_is_on_the_medium(make_board: MakeBoard, tmp_path: Path):
     medium = tmp_path / "medium.img"
     medium.write_bytes(os.urandom(3_000_000))
@@ -357,7 +283,7 @@ def test_the_board_boots_what_is_on_the_medium(make_board: MakeBoard, tmp_path: 
         log = console.expect("login: ")
     assert f"Image: 3000000 bytes, sha256 {digest[:12]}" in log
     assert f"sha256 {digest}" in log
-    assert status(board)["image"]["sha256"] == digest
+    assert board.state()["image"] == {"size": 3000000, "sha256": digest}
 
 
 @pytest.mark.parametrize("position", [Position.HOST, Position.OFF])
@@ -458,7 +384,7 @@ def test_close_gives_everything_back(make_board: MakeBoard):
         board = Board(boot_seconds=0.05, autoboot_seconds=0)
         folder = board.page_path.parent
         board.power_on()
-        wait_for(board, Stage.BOOTED)
+        board.wait_for(Stage.BOOTED, PATIENCE)
         with socket.socket(socket.AF_UNIX) as sock, board.led_changes():
             sock.connect(str(board.page_path))
             board.close()
@@ -482,21 +408,12 @@ def running() -> Generator[Board]:
     """Run one board for many examples."""
     board = Board(boot_seconds=0, autoboot_seconds=0)
     board.power_on()
-    wait_for(board, Stage.BOOTED)
+    board.wait_for(Stage.BOOTED, PATIENCE)
     yield board
     board.power_off()
     board.power_on()
-    wait_for(board, Stage.BOOTED)
+    board.wait_for(Stage.BOOTED, PATIENCE)
     board.close()
-
-
-def wait_for(board: Board, stage: Stage) -> None:
-    """Wait until the board has reached a stage."""
-    deadline = time.monotonic() + PATIENCE
-    with board.led_changes() as changes:
-        while board.stage != stage:
-            assert select.select([changes], [], [], deadline - time.monotonic())[0], f"{board.stage}, not {stage}"
-            changes.recv(100)
 
 
 def open_files() -> int:
