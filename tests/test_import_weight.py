@@ -5,6 +5,7 @@ Times are compared with `import grpc` in the same run, so that a slow or busy ma
 
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -34,16 +35,16 @@ def driver_packages() -> list[str]:
 def modules_after(code: str, **env: str) -> set[str]:
     """Names of the modules that a fresh interpreter imports for the code; it may also exit with 0, even abruptly."""
     run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code],
+        [sys.executable, "-v", "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    imported = set(re.findall(r"^import '([\w.]+)' #", run.stderr, flags=re.MULTILINE))
     assert "site" in imported
-    return imported - {"imported package"}  # the heading of the column
+    return imported
 
 
 def command(module: str, *arguments: str) -> str:
