@@ -20,7 +20,6 @@ COMMANDS = [
     ["config", "check"],
     ["driver"],
     ["driver", "list"],
-    ["demo"],
     ["completion"],
     ["version"],
 ]
@@ -33,6 +32,12 @@ def test_every_command_has_help_with_an_example(lab: Lab, command: list[str]):
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout
     assert done.stderr == ""
+
+
+def test_help_of_the_demo_is_that_of_the_tour(lab: Lab):
+    done = lab.run("jmp", "demo", "--help")
+    assert done.returncode == 0
+    assert "Usage: jmp demo" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["driver", "--help"], ["config", "--help"]])

@@ -11,7 +11,7 @@ from . import errors
 from .group import examples
 
 
-@click.command(epilog=examples("jmp demo"), context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.command(epilog=examples("jmp demo"), context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def demo(args: tuple[str, ...]) -> object:
     """Show a guided tour of a simulated board: power, console, tunnel, readings."""

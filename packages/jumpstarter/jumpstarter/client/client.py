@@ -14,6 +14,7 @@ from ..common.limits import CONNECT_TIMEOUT
 from ..streams.portal import LazyPortal
 from .connection import Connection, Endpoint, Stub
 from .core import driver_error
+from .reasons import plain_reason
 from .tree import Policy, build_tree
 
 if TYPE_CHECKING:
@@ -99,4 +100,4 @@ def _unreachable(error: grpc.RpcError, where: str) -> Exception:
     if code not in _UNREACHABLE:
         return driver_error(error, where)
     details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
-    return ExporterUnreachableError(f"no exporter answers at {where}: {details or code.name}; is it running?")
+    return ExporterUnreachableError(f"no exporter answers at {where}: {plain_reason(details or code.name)}")

@@ -15,6 +15,7 @@ from ..common.limits import CONNECT_TIMEOUT
 from .connection import Endpoint, Stub
 from .core import driver_error
 from .logs import write_line
+from .reasons import plain_reason
 
 _SILENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -28,10 +29,8 @@ def check_answers(endpoint: Endpoint) -> None:
             error: Any = e
             if error.code() not in _SILENT:
                 raise driver_error(e, endpoint.address) from e
-            reason = error.details() or error.code().name
-            raise ExporterUnreachableError(
-                f"no exporter answers at {endpoint.address}: {reason}; is it running?"
-            ) from e
+            reason = plain_reason(error.details() or error.code().name)
+            raise ExporterUnreachableError(f"no exporter answers at {endpoint.address}: {reason}") from e
 
 
 @contextmanager

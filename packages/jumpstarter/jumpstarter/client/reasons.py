@@ -1,0 +1,27 @@
+"""Why nothing answers at an address, in words a user can act on instead of gRPC's own."""
+
+from __future__ import annotations
+
+import re
+
+_REASONS = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; give the authority that signed it"),
+    ("Hostname Verification", "its certificate is for another name; use the name that it has"),
+    ("WRONG_VERSION_NUMBER|handshake failed", "what listens there does not speak our TLS; is it clear text?"),
+    ("SETTINGS frame|parsing HTTP/2", "what listens there is no exporter"),
+    ("Socket closed|Connection reset", "it closed the connection; does it speak TLS?"),
+    ("Connection refused", "connection refused; is it running?"),
+    ("No such file or directory", "there is no such socket; is it running?"),
+    ("[Pp]ermission denied", "permission denied; is it another user's?"),
+    ("lookup|[Nn]ame not found|resolv", "the host name is not known"),
+    ("unreachable|No route", "there is no way to that host; is the network up?"),
+    ("[Tt]imed? ?out|[Dd]eadline", "no answer in time; is it running, and an exporter?"),
+)
+
+
+def plain_reason(details: str) -> str:
+    """The reason behind the details of an UNAVAILABLE or DEADLINE_EXCEEDED that came before the first answer."""
+    for pattern, reason in _REASONS:
+        if re.search(pattern, details):
+            return reason
+    return f"{details.rpartition('last error: ')[2]}; is it running?"
