@@ -37,6 +37,13 @@ _STATUS = {
 }
 """Exit status by class, as text: a command that cannot raise a class need not import it."""
 
+_STATUS_OF_CODE = {
+    "UNAVAILABLE": UNREACHABLE,
+    "UNAUTHENTICATED": NOT_ALLOWED,
+    "PERMISSION_DENIED": NOT_ALLOWED,
+}
+"""Exit status by the code of a gRPC error."""
+
 _PATIENCE = 1.0
 """Seconds that threads have to end after the command has."""
 
@@ -72,7 +79,7 @@ def run(program: str, command: Callable[[], object]) -> int:
         sys.stdout.flush()
     except BaseException as e:  # noqa: BLE001 the last place: whatever it is, it becomes a status
         return _end(program, e)
-    return result if isinstance(result, int) else OK
+    return result if type(result) is int else OK
 
 
 def invoke(program: str, command: click.Command, args: Sequence[str], *, parent: click.Context | None = None) -> object:
@@ -171,9 +178,23 @@ def _describe(error: BaseException) -> tuple[str, int]:
         case _ if _is_ours(error):
             return getattr(error, "message", "") or str(error), status_of(error)
         case OSError():
-            return str(error), NOT_ALLOWED if isinstance(error, PermissionError) else FAILED
+            return _with_notes(error, str(error)), NOT_ALLOWED if isinstance(error, PermissionError) else FAILED
+        case _ if (code := _rpc_code(error)) is not None:  # a client that does not turn them into errors of its own
+            details: str = getattr(error, "details", str)()
+            return details or code, _STATUS_OF_CODE.get(code, FAILED)
         case _:
-            return f"{type(error).__name__}: {error}; JMP_DEBUG=1 shows where", status_of(error)
+            text = _with_notes(error, f"{type(error).__name__}: {error}")
+            return f"{text}; JMP_DEBUG=1 shows where", status_of(error)
+
+
+def _with_notes(error: BaseException, text: str) -> str:
+    return "; ".join([text, *getattr(error, "__notes__", ())])
+
+
+def _rpc_code(error: BaseException) -> str | None:
+    """The name of the status that a gRPC error has."""
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", None) if callable(code) and hasattr(error, "details") else None
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -1,0 +1,130 @@
+"""How a command ends: one line, one status."""
+
+import signal
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from click import Abort, ClickException, UsageError
+from click.exceptions import Exit
+from jumpstarter.cli import errors
+from jumpstarter.client.core import (
+    DriverError,
+    DriverInvalidArgument,
+    DriverMethodNotImplemented,
+    DriverTimeout,
+    ExporterLost,
+    ExporterNotReady,
+    NotAllowed,
+)
+from jumpstarter.common import exceptions
+
+
+class RefusedCall(grpc.RpcError):
+    """What a stub raises."""
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return "Socket closed"
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The handlers of the test's own process stay."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+def ends(error: BaseException) -> int:
+    def command():
+        raise error
+
+    return errors.run("jmp", command)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError("x"), 2),
+        (exceptions.ArgumentError("x"), 2),
+        (exceptions.ConfigurationError("x"), 65),
+        (exceptions.FileNotFoundError("x"), 65),
+        (exceptions.ConnectionError("x"), 69),
+        (exceptions.ExporterUnreachableError("x"), 69),
+        (exceptions.ExporterOfflineError("x"), 69),
+        (exceptions.EnvironmentVariableNotSetError("x"), 69),
+        (ExporterLost("x"), 69),
+        (RefusedCall(), 69),
+        (DriverError("x"), 70),
+        (DriverInvalidArgument("x"), 70),
+        (DriverMethodNotImplemented("x"), 70),
+        (DriverTimeout("x"), 70),
+        (ClickException("x"), 70),
+        (OSError("x"), 70),
+        (ValueError("x"), 70),
+        (exceptions.BusyError("x"), 75),
+        (ExporterNotReady("x"), 75),
+        (NotAllowed("x"), 77),
+        (PermissionError("x"), 77),
+        (exceptions.ReauthenticationFailed("x"), 77),
+        (errors.CommandError("x", 127), 127),
+        (ExceptionGroup("tasks", [exceptions.BusyError("x")]), 75),
+        (ExceptionGroup("tasks", [DriverError("x"), DriverError("y")]), 70),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_every_error_has_its_status_and_one_line(error: BaseException, status: int, capsys: pytest.CaptureFixture[str]):
+    assert ends(error) == status
+    said = capsys.readouterr().err
+    assert said.startswith("jmp: error: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), 130), (Abort(), 130), (errors.Terminated(15), 143), (SystemExit(4), 4), (SystemExit(), 0)],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_an_end_that_was_asked_for_is_silent(error: BaseException, status: int, capsys: pytest.CaptureFixture[str]):
+    assert ends(error) == status
+    assert capsys.readouterr().err == ""
+
+
+def test_the_text_of_an_error_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]):
+    ends(DriverError("a\x1b[2Jb\nc\u202ed"))
+    assert capsys.readouterr().err == "jmp: error: a\\x1b[2Jb c\\u202ed\n"
+
+
+def test_the_cause_is_not_repeated(capsys: pytest.CaptureFixture[str]):
+    error = exceptions.ConfigurationError("file x: not readable")
+    error.__cause__ = OSError("a long story")
+    ends(error)
+    assert capsys.readouterr().err == "jmp: error: file x: not readable\n"
+
+
+def test_notes_are_part_of_an_error(capsys: pytest.CaptureFixture[str]):
+    error = OSError("no answer")
+    error.add_note("while closing power")
+    ends(error)
+    assert capsys.readouterr().err == "jmp: error: no answer; while closing power\n"
+
+
+def test_a_number_is_the_status():
+    assert errors.run("jmp", lambda: 3) == 3
+    assert errors.run("jmp", lambda: None) == 0
+    assert errors.run("jmp", lambda: "text") == 0
+    assert errors.run("jmp", lambda: True) == 0
+
+
+def test_exit_of_click_is_the_status():
+    import click
+
+    @click.command()
+    def command():
+        raise Exit(6)
+
+    assert errors.run("j", lambda: errors.invoke("j", command, [])) == 6
