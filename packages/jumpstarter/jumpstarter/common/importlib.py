@@ -47,7 +47,7 @@ def import_class(class_path: str, allow: Iterable[str] = (), unsafe: bool = Fals
     except Exception as e:  # whatever the module does when it is imported
         raise MissingDriverError(f"client {class_path} failed to import: {type(e).__name__}: {e}", class_path) from e
     if not isinstance(loaded, type):
-        raise MissingDriverError(f"client {class_path} is not a class", class_path)
+        raise MissingDriverError(f"{class_path} is not a client class", class_path)
     return loaded
 
 

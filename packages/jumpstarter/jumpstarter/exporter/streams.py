@@ -7,7 +7,7 @@ import logging
 from typing import Any, cast
 from uuid import uuid4
 
-from anyio import ClosedResourceError, Event, move_on_after
+from anyio import CancelScope, ClosedResourceError, Event, move_on_after
 from anyio.abc import ObjectStream
 
 from ..common.limits import UNCLAIMED_RESOURCE
@@ -72,6 +72,8 @@ async def _serve_device(session: Session, driver: Driver, name: str, context: An
             await remote.aclose()
         finally:
             remote.abort()
+            with CancelScope(shield=True):
+                await device.aclose()  # drivers rely on it, and closing twice does no harm
 
 
 class OfferedStream(ObjectStream[bytes]):

@@ -1,0 +1,358 @@
+"""Byte streams over a real socket: bytes, ends, breaks and offers of files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after
+from anyio.abc import ObjectStream
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jumpstarter.client import DriverClient
+from jumpstarter.client.core import DriverError, DriverInvalidArgument, DriverMethodNotImplemented
+from jumpstarter.common.utils import serve
+from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter.streams.common import create_memory_stream, forward_stream, join_streams
+from jumpstarter.streams.metadata import MetadataStream, MetadataStreamAttributes
+
+
+class Device(Driver):
+    """Streams of several manners."""
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.got: list[bytes] = []
+        self.ended = threading.Event()
+        self.outcome = ""
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Echoes until the client has ended."""
+        ours, theirs = create_memory_stream()
+
+        async def echo() -> None:
+            async for data in ours:
+                await ours.send(data)
+            await ours.send_eof()
+
+        async with ours, create_task_group() as tasks:
+            tasks.start_soon(echo)
+            yield theirs
+            tasks.cancel_scope.cancel()
+
+    @exportstream
+    @asynccontextmanager
+    async def sink(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Keeps what comes, and how it ended."""
+        ours, theirs = create_memory_stream()
+
+        async def keep() -> None:
+            async for data in ours:
+                self.got.append(data)
+
+        try:
+            async with ours, create_task_group() as tasks:
+                tasks.start_soon(keep)
+                yield theirs
+                with fail_after(5):
+                    await theirs.aclose()
+            self.outcome = "clean"
+        except BaseException:
+            self.outcome = "broken"
+            raise
+        finally:
+            self.ended.set()
+
+    @exportstream
+    @asynccontextmanager
+    async def speech(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Says one word, and ends."""
+        ours, theirs = create_memory_stream()
+        await ours.send(b"hello")
+        await ours.aclose()
+        yield MetadataStream(stream=theirs, metadata={"language": "en"})
+
+    @exportstream
+    @asynccontextmanager
+    async def pulled(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Breaks after one word."""
+        yield _Pulled()
+
+    @exportstream
+    @asynccontextmanager
+    async def absent(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        raise ConnectionError("port is not there; plug it in")
+        yield
+
+    @export
+    async def store(self, source: str) -> int:
+        total = 0
+        async with self.resource(source) as stream:
+            async for data in stream:
+                total += len(data)
+        return total
+
+    @export
+    async def fetch(self, target: str, size: int) -> None:
+        async with self.resource(target) as stream:
+            for _ in range(size // 1000):
+                await stream.send(b"x" * 1000)
+
+    @export
+    async def fetch_and_fail(self, target: str) -> None:
+        async with self.resource(target) as stream:
+            await stream.send(b"half")
+            raise OSError("medium is gone")
+
+    @export
+    def waiting(self) -> int:
+        return len(self.resources)
+
+
+class _Pulled(ObjectStream[bytes]):
+    def __init__(self) -> None:
+        self.said = False
+
+    async def receive(self) -> bytes:
+        if self.said:
+            raise OSError("device unplugged")
+        self.said = True
+        return b"word"
+
+    async def send(self, item: bytes) -> None: ...
+    async def send_eof(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture(scope="module")
+def client(device: Device) -> Generator[DriverClient]:
+    with serve(device) as client:
+        yield client
+
+
+def test_bytes_go_both_ways(client: DriverClient) -> None:
+    with client.stream() as stream:
+        stream.send(b"hello")
+        assert stream.receive() == b"hello"
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=2000), max_size=10))
+def test_messages_keep_their_boundaries(client: DriverClient, messages: list[bytes]) -> None:
+    with client.stream() as stream:
+        for message in messages:
+            stream.send(message)
+        stream.send_eof()
+        assert [stream.receive() for _ in messages] == messages
+        with pytest.raises(EndOfStream):
+            stream.receive()
+
+
+def test_more_than_a_message_carries_is_split(client: DriverClient) -> None:
+    data = bytes(range(256)) * (5 << 12)
+    with client.stream() as stream:
+        stream.send(data)
+        stream.send_eof()
+        got = bytearray()
+        while len(got) < len(data):
+            got += stream.receive()
+    assert got == data
+
+
+def test_the_end_of_the_device_is_a_clean_end(client: DriverClient) -> None:
+    with client.stream("speech") as stream:
+        assert stream.receive() == b"hello"
+        for _ in range(2):
+            with pytest.raises(EndOfStream):
+                stream.receive()
+
+
+def test_metadata_of_a_stream_reach_the_client(client: DriverClient) -> None:
+    with client.stream("speech") as stream:
+        assert stream.stream.extra(MetadataStreamAttributes.metadata)["language"] == "en"
+
+
+def test_a_device_that_breaks_is_an_error_with_its_cause(client: DriverClient) -> None:
+    with client.stream("pulled") as stream:
+        assert stream.receive() == b"word"
+        with pytest.raises(BrokenResourceError, match="device unplugged"):
+            stream.receive()
+
+
+def test_a_stream_that_cannot_be_opened_says_why(client: DriverClient) -> None:
+    with pytest.raises(DriverError, match="absent: port is not there; plug it in"), client.stream("absent"):
+        pass
+
+
+@pytest.mark.parametrize("method", ["nothing", "store", "__init__"])
+def test_only_exported_streams_can_be_opened(client: DriverClient, method: str) -> None:
+    with pytest.raises(DriverMethodNotImplemented, match=method), client.stream(method):
+        pass
+
+
+def test_leaving_the_context_delivers_everything_and_ends_cleanly(client: DriverClient, device: Device) -> None:
+    device.ended.clear()
+    device.got.clear()
+    with client.stream("sink") as stream:
+        for i in range(200):
+            stream.send(b"%d" % i)
+    assert device.ended.wait(timeout=5)
+    assert device.outcome == "clean"
+    assert device.got == [b"%d" % i for i in range(200)]
+
+
+def test_an_exception_cuts_the_stream_off(client: DriverClient, device: Device) -> None:
+    device.ended.clear()
+    with pytest.raises(RuntimeError, match="lost interest"), client.stream("sink") as stream:
+        stream.send(b"data")
+        raise RuntimeError("lost interest")
+    assert device.ended.wait(timeout=5)
+    assert device.outcome == "broken"
+
+
+def test_nothing_can_be_sent_after_the_end(client: DriverClient) -> None:
+    with client.stream() as stream:
+        stream.send_eof()
+        with pytest.raises(ClosedResourceError):
+            stream.send(b"more")
+
+
+def test_a_cancelled_receive_loses_nothing(client: DriverClient) -> None:
+    async def use() -> bytes:
+        async with client.stream_async() as stream:
+            for _ in range(3):
+                with pytest.raises(TimeoutError), fail_after(0.01):
+                    await stream.receive()
+            await stream.send(b"late")
+            return await stream.receive()
+
+    assert client.portal.call(use) == b"late"
+
+
+def test_a_stream_joins_another(client: DriverClient) -> None:
+    async def use() -> list[bytes]:
+        ours, theirs = create_memory_stream()
+        async with client.stream_async() as stream, ours, theirs, create_task_group() as tasks:
+            tasks.start_soon(join_streams, theirs, stream)
+            await ours.send(b"one")
+            got = [await ours.receive()]
+            await ours.send_eof()
+            with pytest.raises(EndOfStream):
+                got.append(await ours.receive())
+            return got
+
+    assert client.portal.call(use) == [b"one"]
+
+
+def test_a_break_passes_through_a_join(client: DriverClient) -> None:
+    async def use() -> None:
+        ours, theirs = create_memory_stream()
+        async with client.stream_async("pulled") as stream, ours, theirs:
+            await join_streams(theirs, stream)
+
+    with pytest.raises(BrokenResourceError, match="device unplugged"):
+        client.portal.call(use)
+
+
+def test_a_forward_raises_what_broke_it(client: DriverClient) -> None:
+    async def use() -> None:
+        ours, theirs = create_memory_stream()
+        async with client.stream_async("pulled") as stream, ours, forward_stream(theirs, stream):
+            assert await ours.receive() == b"word"
+
+    with pytest.raises(BrokenResourceError, match="device unplugged"):
+        client.portal.call(use)
+
+
+class File(ObjectStream[bytes]):
+    """A file in memory, that fails where it is told."""
+
+    def __init__(self, data: bytes = b"", fail_after_bytes: int | None = None) -> None:
+        self.data, self.at, self.written, self.limit = data, 0, bytearray(), fail_after_bytes
+
+    async def receive(self) -> bytes:
+        if self.limit is not None and self.at >= self.limit:
+            raise OSError("disk error")
+        if self.at >= len(self.data):
+            raise EndOfStream
+        chunk = self.data[self.at : self.at + 65536]
+        self.at += len(chunk)
+        return chunk
+
+    async def send(self, item: bytes) -> None:
+        self.written += item
+
+    async def send_eof(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+def offer(client: DriverClient, file: File, method: str, *args: Any) -> Any:
+    async def use() -> Any:
+        async with client.resource_async(file) as handle:
+            return await client.call_async(method, handle, *args)
+
+    return client.portal.call(use)
+
+
+def test_a_file_is_read_by_the_driver(client: DriverClient) -> None:
+    assert offer(client, File(b"y" * 3_000_000), "store") == 3_000_000
+
+
+def test_a_file_is_written_by_the_driver(client: DriverClient) -> None:
+    file = File()
+    offer(client, file, "fetch", 3_000_000)
+    assert file.written == b"x" * 3_000_000
+
+
+def test_a_source_that_fails_is_never_a_shorter_file(client: DriverClient) -> None:
+    with pytest.raises((OSError, DriverError)) as caught:
+        offer(client, File(b"y" * 3_000_000, fail_after_bytes=1_000_000), "store")
+    assert "disk error" in str(caught.value) or "gone" in str(caught.value) or "cancelled" in str(caught.value)
+
+
+def test_a_download_that_fails_says_why(client: DriverClient) -> None:
+    with pytest.raises(DriverError, match="medium is gone"):
+        offer(client, File(), "fetch_and_fail")
+
+
+@pytest.mark.parametrize(
+    ("handle", "text"),
+    [
+        ("text", "a handle is a mapping"),
+        ({"kind": "torrent", "uuid": "x"}, "'torrent' is not supported"),
+        ({"kind": "client_stream", "uuid": "x"}, "'x' is not the identity"),
+        ({"kind": "client_stream", "uuid": "00000000-0000-0000-0000-000000000000"}, "unknown here or was used before"),
+        ({"kind": "client_stream", "uuid": "x", "x_jmp_content_encoding": "gzip"}, "gzip"),
+    ],
+)
+def test_a_wrong_handle_is_named(client: DriverClient, handle: object, text: str) -> None:
+    with pytest.raises(DriverInvalidArgument, match=text):
+        client.call("store", handle)
+
+
+def test_no_offer_is_left_behind(client: DriverClient) -> None:
+    async def look() -> None:
+        async with client.resource_async(File(b"never read")):
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        client.portal.call(look)
+    for _ in range(100):
+        if client.call("waiting") == 0:
+            return
+        threading.Event().wait(0.05)
+    pytest.fail("an offered stream is still waiting")
