@@ -82,7 +82,7 @@ def _not_found(module: str) -> str:
 def _similar_package(package: str) -> str:
     from difflib import get_close_matches
 
-    installed = {path.partition(".")[0] for path in _registered().values()}
+    installed = {path.partition(".")[0] for path in _registered().values()} - {package}
     short = {name.removeprefix(_PREFIX): name for name in installed}
     close = get_close_matches(package.removeprefix(_PREFIX), short, n=1, cutoff=0.75)
     return f" (or did you mean {short[close[0]]!r}?)" if close else ""
@@ -102,12 +102,17 @@ def _registered() -> dict[str, str]:
 
 
 def _broken(module: str, error: BaseException) -> str:
+    text = str(error)
+    where = "" if isinstance(error, SyntaxError) else _where(error)  # a syntax error says itself
+    return f"module {module!r} is there, but cannot be imported: {type(error).__name__}{text and ': '}{text}{where}"
+
+
+def _where(error: BaseException) -> str:
     from traceback import extract_tb
 
-    text = str(error)
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    where = f" ({Path(frames[-1].filename).name} line {frames[-1].lineno})" if frames else ""
-    return f"module {module!r} is there, but cannot be imported: {type(error).__name__}{text and ': '}{text}{where}"
+    frames = [frame for frame in extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    inside = frames[1:]  # the first is ours
+    return f" ({Path(inside[-1].filename).name} line {inside[-1].lineno})" if inside else ""
 
 
 _PREFIX = "jumpstarter_driver_"

@@ -38,6 +38,7 @@ class References:
 
     _targets: dict[Names, Names | None] = field(default_factory=dict[Names, "Names | None"])
     _sizes: dict[Names, int] = field(default_factory=dict[Names, int])
+    _too_much: bool = False
 
     def check(self) -> None:
         """Find all that lead nowhere, or back to where they stand."""
@@ -51,8 +52,11 @@ class References:
         if names in self._targets:
             return self._targets[names]
         node = self.nodes[names]
-        if names in way or len(way) > MAX_CHAIN:
+        if names in way:
             self._leads_back(way, names)
+            return None
+        if len(way) > MAX_CHAIN:
+            self._refuse(node, f"more than {MAX_CHAIN} references in a row")
             return None
         found = self._find(node, (*way, names))
         return self._targets.setdefault(names, found)
@@ -73,10 +77,11 @@ class References:
         """The driver or composite at the end of the references from an entry."""
         followed: Names | None = names
         while followed is not None and self.nodes[followed].entry.ref is not None:
-            followed = self._target(followed, way)
-            way = (*way, followed or ())
-            if len(way) > MAX_CHAIN:
+            if followed in way:
+                self._leads_back(way, followed)
                 return None
+            reference, followed = followed, self._target(followed, way)
+            way = (*way, reference)
         return followed
 
     def _missing(self, node: Node, ref: str, holder: Node) -> None:
@@ -93,14 +98,18 @@ class References:
             return 0
         if names not in self._sizes:
             if len(way) > MAX_CHAIN:
-                self.problems.add(self.nodes[names].place, f"more than {MAX_CHAIN} entries from the root to here")
+                self._refuse(self.nodes[names], f"more than {MAX_CHAIN} entries from the root to here")
                 return 0
-            below = self._below(names)
-            self._sizes[names] = 1 + sum(self._measure(child, (*way, names)) for child in below)
+            self._sizes[names] = 1 + sum(self._measure(below, (*way, names)) for below in self._below(names))
             if self._sizes[names] > MAX_ENTRIES:
-                self._sizes[names] = 0  # one complaint is enough
-                self.problems.add(self.nodes[names].place, f"more than {MAX_ENTRIES} entries, with references followed")
+                self._refuse(self.nodes[names], f"more than {MAX_ENTRIES} entries, with references followed")
         return self._sizes[names]
+
+    def _refuse(self, node: Node, message: str) -> None:
+        """Complain of too much; once, since much that contains it or lies on the way is too much as well."""
+        if not self._too_much:
+            self.problems.add(node.place, message)
+        self._too_much = True
 
     def _below(self, names: Names) -> list[Names]:
         entry = self.nodes[names].entry
