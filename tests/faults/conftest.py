@@ -1,0 +1,50 @@
+"""What the fault tests share: one exporter per test, on a unix socket or a TCP port."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for the modules beside this one
+
+from processes import CONFIG, Bench  # noqa: E402
+
+if TYPE_CHECKING:
+    from tests.conftest import Lab
+
+TCP = ("--tls-grpc-listener", "0", "--tls-grpc-insecure")
+
+StartBench = Callable[..., AbstractContextManager[Bench]]
+
+
+@pytest.fixture
+def start(lab: Lab) -> StartBench:
+    """Start an exporter: `start(transport, port)`, where `port` is that of the service which its driver `net` reaches."""
+    lab.environment |= {"PYTHONPATH": str(HERE), "TMPDIR": str(lab.directory)}
+
+    @contextmanager
+    def started(transport: str, port: int = 9, *, listener: tuple[str, ...] = TCP) -> Generator[Bench]:
+        config = lab.write("faults", CONFIG.format(port=port, record=lab.directory / "record"))
+        with lab.exporter(*(listener if transport == "tcp" else ()), config=config) as exporter:
+            yield Bench(lab, exporter)
+
+    return started
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """How client and exporter are connected."""
+    return request.param
+
+
+@pytest.fixture
+def bench(start: StartBench, transport: str) -> Generator[Bench]:
+    """An exporter without a service behind it."""
+    with start(transport) as bench:
+        yield bench

@@ -1,0 +1,127 @@
+"""Clients that the fault tests start as processes of their own, to be killed in the middle of what they do.
+
+`python faultclients.py ROLE [ARGUMENT...]` does one thing with the exporter that JUMPSTARTER_HOST names. It prints `busy`
+when it is in the middle of it, then how it ended: `end`, or the class of the error.
+"""
+
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+
+import anyio
+from anyio.streams.stapled import StapledObjectStream
+from jumpstarter.client import DriverClient
+from jumpstarter.utils.env import env
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def sleep(client: DriverClient, seconds: str = "60") -> None:
+    """A unary call of a plain method."""
+    say("busy")
+    client.children["probe"].call("sleep", float(seconds))
+
+
+def sleep_async(client: DriverClient) -> None:
+    """A unary call of an async method, from the event loop."""
+    say("busy")
+    client.portal.call(client.children["probe"].call_async, "sleep_async", 60)
+
+
+def count(client: DriverClient) -> None:
+    """A streaming call of a plain generator."""
+    for item in client.children["probe"].streamingcall("count"):
+        if item == "3":
+            say("busy")
+
+
+def count_async(client: DriverClient) -> None:
+    """A streaming call of an async generator, from the event loop."""
+
+    async def read() -> None:
+        async for item in client.children["probe"].streamingcall_async("count_async"):
+            if item == 3:
+                say("busy")
+
+    client.portal.call(read)
+
+
+def streams(client: DriverClient, number: str = "20") -> None:
+    """Byte streams that are in use."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(client.children["probe"].stream()) for _ in range(int(number))]
+        for stream in opened:
+            stream.send(b"x" * 1000)
+            assert stream.receive()
+        say("busy")
+        opened[0].receive()
+
+
+def logs(client: DriverClient) -> None:
+    """The exporter's log, while it grows."""
+    with client.children["probe"].log_stream():
+        client.children["probe"].call("say", "line", 10)
+        say("busy")
+        time.sleep(60)
+
+
+class _Endless:
+    """A file that does not end."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def receive(self) -> bytes:
+        self.sent += 1
+        if self.sent == 50:
+            say("busy")
+        await anyio.sleep(0.001)
+        return b"x" * 10_000
+
+    async def aclose(self) -> None:
+        pass
+
+
+class _Nowhere:
+    async def send(self, item: bytes) -> None:
+        pass
+
+    async def send_eof(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+def upload(client: DriverClient) -> None:
+    """A file on its way to a driver."""
+    probe = client.children["probe"]
+
+    async def send() -> None:
+        source: AsyncIterator[bytes] = StapledObjectStream(_Nowhere(), _Endless())  # type: ignore[arg-type]
+        async with probe.resource_async(source) as handle:  # type: ignore[arg-type]
+            await probe.call_async("upload", handle)
+
+    client.portal.call(send)
+
+
+ROLES: tuple[Callable[..., None], ...] = (sleep, sleep_async, count, count_async, streams, logs, upload)
+
+
+def main(role: str, *arguments: str) -> None:
+    with env() as client:
+        try:
+            {function.__name__: function for function in ROLES}[role](client, *arguments)
+        except Exception as e:  # noqa: BLE001 this is the answer
+            say(" ".join(cls.__name__ for cls in type(e).__mro__))
+            sys.stderr.write(f"{e}\n")
+        else:
+            say("end")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,129 @@
+"""Drivers that write down what really happens to them, in the exporter that the fault tests start."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anyio.abc import ObjectStream
+from anyio.streams.stapled import StapledObjectStream
+from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter.streams.common import create_memory_stream
+
+TICK = 0.01
+
+
+@dataclass(kw_only=True)
+class Probe(Driver):
+    """Methods of every kind, each of which notes in a file how it began and ended."""
+
+    record: str
+    """File that gets one line per event."""
+
+    secret: str = "not for clients"
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    def _note(self, event: str) -> None:
+        with Path(self.record).open("a") as file:
+            file.write(f"{event}\n")
+
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        self._note(f"{what} began")
+        try:
+            yield
+        except BaseException as e:
+            self._note(f"{what} ended by {type(e).__name__}")
+            raise
+        self._note(f"{what} ended")
+
+    def not_exported(self) -> str:
+        return self.secret
+
+    # what there is
+
+    @export
+    async def tasks(self) -> int:
+        """How many tasks there are on the exporter's event loop."""
+        return len(asyncio.all_tasks())
+
+    @export
+    def echo(self, value: Any) -> Any:
+        """The argument."""
+        return value
+
+    @export
+    def number(self, value: int) -> int:
+        """The argument, which has to be a whole number."""
+        return value
+
+    # calls that take their time
+
+    @export
+    def sleep(self, seconds: float) -> None:
+        """Wait in the driver's worker."""
+        with self._noted("sleep"):
+            time.sleep(seconds)
+
+    @export
+    async def sleep_async(self, seconds: float) -> None:
+        """Wait on the event loop."""
+        with self._noted("sleep_async"):
+            await asyncio.sleep(seconds)
+
+    @export
+    def count(self, limit: int = 1_000_000, size: int = 0) -> Generator[str]:
+        """Numbers, each followed by so many dots; notes how many there were."""
+        self._note("count began")
+        sent = 0
+        try:
+            for sent in range(limit):
+                yield f"{sent}{'.' * size}"
+                if not size:
+                    time.sleep(TICK)
+        finally:
+            self._note(f"count ended after {sent}")
+
+    @export
+    async def count_async(self, limit: int = 1_000_000) -> AsyncGenerator[int]:
+        """Numbers from the event loop."""
+        with self._noted("count_async"):
+            for i in range(limit):
+                yield i
+                await asyncio.sleep(TICK)
+
+    # bytes
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[ObjectStream[bytes]]:
+        """What the client sends comes back."""
+        ours, theirs = create_memory_stream()
+        with self._noted("connect"):
+            async with ours, theirs:
+                yield StapledObjectStream(ours, theirs)
+
+    @export
+    async def upload(self, file: Any) -> int:
+        """Read a client's file to its end; returns its length."""
+        length = 0
+        with self._noted("upload"):
+            async with self.resource(file) as stream:
+                async for chunk in stream:
+                    length += len(chunk)
+        self._note(f"upload took {length}")
+        return length
+
+    # log
+
+    @export
+    def say(self, text: str, times: int = 1) -> None:
+        """Write numbered lines to the log."""
+        for i in range(times):
+            self.logger.info("%s %d", text, i)
