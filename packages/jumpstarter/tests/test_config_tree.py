@@ -145,6 +145,19 @@ MODULES = {
         class Derived(Remote):
             more: list[str]
         """,
+    "lab_drivers/composed.py": """
+        from dataclasses import dataclass
+        from jumpstarter_driver_composite.driver import Composite
+        from lab_drivers.driver import Lamp
+
+        @dataclass(kw_only=True)
+        class Harness(Composite):
+            inner: str = "lamp"
+
+            def __post_init__(self):
+                super().__post_init__()
+                self.children[self.inner] = Lamp(port=1)
+        """,
     "lab_drivers/needs_usb.py": "import a_library_that_is_not_here\n",
     "lab_drivers/typo.py": "def on(:\n    pass\n",
     "lab_drivers/leaves.py": "raise SystemExit(3)\n",
@@ -552,6 +565,18 @@ class TestTree:
         with pytest.raises(ConfigurationError, match=r":4:10 export\.lamp\.ref: there is no entry 'hub\.right'"):
             config.instantiate()
         assert closed == ["Hub", "Lamp"]
+
+    def test_a_composite_of_another_author_is_checked_like_ours(self, tmp_path: Path, closed: list[str]) -> None:
+        harness = "harness: {type: lab_drivers.composed.Harness, "
+        root = tree(f"{harness}children: {{power: {{ref: harness.lamp}}}}}}", tmp_path).instantiate()
+        assert [name for _, _, name, _ in root.enumerate()] == [None, "harness", "power", "lamp"]
+        hides = "the name 'stream' hides an attribute of the client object; choose another"
+        assert tree_problems(f"{harness}children: {{stream: {{ref: harness.lamp}}}}}}", tmp_path) == [
+            f"lab.yaml:3:60 export.harness.children.stream: {hides}"
+        ]
+        with pytest.raises(ConfigurationError, match=hides):
+            tree(f"{harness}config: {{inner: stream}}}}", tmp_path).instantiate()
+        assert closed == ["Lamp"]
 
     @pytest.mark.parametrize(
         ("name", "expected"),

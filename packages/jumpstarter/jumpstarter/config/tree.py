@@ -64,6 +64,7 @@ def make(root: Entry, export: Place | None = None) -> Driver:
     try:
         tree = _make(planned, made)
         _check_unknown(tree, planned.unknown_references)
+        _check_whole(tree, planned.place)
     except BaseException:
         for driver in reversed(made):
             _close(driver)
@@ -177,6 +178,14 @@ def _check_unknown(tree: Driver, references: list[Node]) -> None:
         if driver is None:
             problems.add(node.place / "ref", f"there is no entry {node.entry.ref!r}")
     problems.raise_any()
+
+
+def _check_whole(tree: Driver, place: Place) -> None:
+    """Walk the tree as a client would be told of it; drivers may have added to it."""
+    try:
+        tree.enumerate()
+    except ConfigurationError as e:
+        raise wrong(place, str(e)) from e
 
 
 def _close(driver: Driver) -> None:
