@@ -142,21 +142,19 @@ def test_help_of_j_needs_no_exporter(lab: Lab):
         assert "Supply of the board" in lab.run("j", "--help").stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_wrong_use_of_j_is_status_2(lab: Lab):
+    wrong = [
         (["pover", "on"], "'pover'"),
         (["power", "of"], "'of'"),
         (["power", "on", "now"], "unexpected extra argument"),
         (["power", "read", "--count", "many"], "many"),
-    ],
-)
-def test_wrong_use_of_j_is_status_2(lab: Lab, arguments: list[str], said: str):
+    ]
     with lab.exporter():
-        done = lab.run("j", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+        for arguments, said in wrong:
+            done = lab.run("j", *arguments)
+            assert done.returncode == 2
+            assert said in done.stderr
+            assert done.stderr.count("\n") == 1
 
 
 BROKEN = """\
@@ -179,6 +177,9 @@ class Broken(PowerInterface, Driver):
     @export
     def read(self):
         yield from ()
+
+    def close(self):
+        raise OSError("the relay does not answer")
 """
 
 
@@ -189,6 +190,13 @@ def broken(lab: Lab) -> Path:
     lab.environment["PYTHONPATH"] = str(lab.directory)
     text = lab.config.read_text().replace("jumpstarter_driver_power.driver.MockPower", "broken.Broken")
     return lab.write("broken", text)
+
+
+@pytest.mark.parametrize(("own", "status"), [(0, 70), (3, 3)])
+def test_devices_that_cannot_be_let_go_are_reported(lab: Lab, broken: Path, own: int, status: int):
+    done = lab.run("jmp", "shell", "--exporter-config", broken, "--", "sh", "-c", f"exit {own}")
+    assert done.returncode == status
+    assert done.stderr == "jmp: error: the relay does not answer; while closing power\n"
 
 
 def test_a_driver_that_fails_is_one_harmless_line_and_status_70(lab: Lab, broken: Path):

@@ -146,10 +146,11 @@ def _end(program: str, error: BaseException) -> int:
             click.echo(error.format_message(), err=True)
             return USAGE
         case _:
-            return _report(program, error)
+            return report(program, error)
 
 
-def _report(program: str, error: BaseException) -> int:
+def report(program: str, error: BaseException) -> int:
+    """Say what went wrong, in one line on stderr; returns the exit status that stands for it."""
     if os.environ.get("JMP_DEBUG"):
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     message, status = _describe(error)

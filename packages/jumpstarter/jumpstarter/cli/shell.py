@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from . import attach, logs, options, prompt
+from . import attach, errors, logs, options, prompt
 from .attach import Attachment
 from .child import run_child
 from .group import examples
@@ -69,8 +69,15 @@ def shell(
             attached = attach.tcp(_checked(address), insecure, secret, Path(tls_ca) if tls_ca else None, exporter_logs)
         else:
             attached = attach.unix(Path(socket) if socket else running_exporter(name), exporter_logs)
-    with attached as attachment:
-        return _run(attachment, list(command))
+    status = errors.OK
+    try:
+        with attached as attachment:
+            status = _run(attachment, list(command))
+    except Exception as e:
+        if status == errors.OK:
+            raise
+        errors.report("jmp", e)  # the devices were not let go as they should, but the command's own failure counts more
+    return status
 
 
 def _checked(address: str) -> str:
