@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ForwardRef
 
 from jumpstarter.common.convert import expectation, resolved_annotations
 from jumpstarter.common.suggest import did_you_mean
@@ -54,7 +55,7 @@ class Signature:
 def signature_of(cls: type[Any]) -> Signature:
     """What the constructor of a class takes, by name; of `**kwargs`, what the bases take as well."""
     try:
-        own = inspect.signature(cls)
+        own = _inspected(cls)
     except (ValueError, TypeError):  # a class that hides it
         return Signature({}, takes_more=True)
     types = _types(cls)
@@ -65,7 +66,8 @@ def signature_of(cls: type[Any]) -> Signature:
             takes_more = True
         elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
             default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default
-            annotation = parameter.annotation if not isinstance(parameter.annotation, str) else types.get(name, Any)
+            unresolved = isinstance(parameter.annotation, str | ForwardRef)
+            annotation = types.get(name, Any) if unresolved else parameter.annotation
             parameters[name] = Parameter(Any if name in _converted_by_class(cls) else annotation, default)
     if takes_more:
         owners = [base for base in cls.__mro__[:-1] if "__init__" in vars(base)]
@@ -73,6 +75,14 @@ def signature_of(cls: type[Any]) -> Signature:
         # the class may give them itself, so none is required here
         parameters = {name: Parameter(known.annotation, default=...) for name, known in inherited.items()} | parameters
     return Signature(parameters, takes_more)
+
+
+def _inspected(cls: type[Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # else a name that only type checkers know is an error
+
+        return inspect.signature(cls, annotation_format=Format.FORWARDREF)
+    return inspect.signature(cls)
 
 
 def _types(cls: Any) -> dict[str, Any]:
