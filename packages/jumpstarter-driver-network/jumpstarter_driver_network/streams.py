@@ -1,7 +1,8 @@
 """Sockets as byte streams, which pass on what the other side of a tunnel saw: bytes, an end, or a break.
 
-A socket that is closed before an end was sent on it is reset, so that the program behind it never takes a broken tunnel
-for the end of the data. Unix sockets cannot be reset; there a break looks like an end (unix(7)).
+A socket that is closed before an end was sent on it, by us or by the system that ends our process, is reset, so that the
+program behind it never takes a broken tunnel for the end of the data. Unix sockets cannot be reset; there a break looks
+like an end (unix(7)).
 """
 
 import errno
@@ -38,6 +39,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_
 """Seconds of silence until the first probe (Linux's name and macOS's), seconds between probes, and their number."""
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds (socket(7))
+_NO_RESET = struct.pack("ii", 0, 0)
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +111,6 @@ class SocketStream(ByteStream):
         if self._closed:
             return
         self._closed = True
-        with suppress(OSError):
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._close()
 
     async def aclose(self) -> None:
@@ -120,6 +120,8 @@ class SocketStream(ByteStream):
         if self._closed:
             return
         try:
+            with suppress(OSError):  # the peer is gone
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
             with move_on_after(DELIVERY_TIMEOUT, shield=True):
                 await self._delivered()
         finally:
@@ -206,7 +208,8 @@ class DatagramStream(ObjectStream[bytes]):
 
 
 def _set_tcp_options(sock: socket.socket) -> None:
-    """Send at once, and notice within half a minute that a peer lost its power or network."""
+    """Send at once, notice within half a minute that a peer lost its power or network, and reset what we do not end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
