@@ -217,6 +217,17 @@ class TestInterface:
             cycle.result(5)
         assert supply.done == ["off", "on", "off"]
 
+    @pytest.mark.xfail(reason="a call that gRPC cancels frees the worker while its thread still runs", strict=False)
+    def test_calls_of_others_wait_for_a_cycle_whose_client_is_gone(self) -> None:
+        supply = Supply()
+        with serve(supply) as client:
+            cycle = client.portal.start_task_soon(client.call_async, "cycle", 0.3)
+            until(lambda: supply.done == ["off"])
+            cycle.cancel()
+            time.sleep(0.1)
+            client.off()
+        assert supply.done == ["off", "on", "off"]
+
     def test_every_power_driver_exports_cycle(self) -> None:
         assert {"on", "off", "read", "cycle"} <= exported_methods(MockPower).keys()
         assert "cycle" not in exported_methods(OldSupply)
