@@ -1,6 +1,6 @@
 """Sockets as byte streams, which pass on what the other side of a tunnel saw: bytes, an end, or a break.
 
-A socket that is closed before an end was sent on it, by us or by the system that ends our process, is reset, so that the
+A socket that is closed before an end was sent on it, by us or by the system for a dead process, is reset, so that the
 program behind it never takes a broken tunnel for the end of the data. Unix sockets cannot be reset; there a break looks
 like an end (unix(7)).
 """
