@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ async def client_from_path(
         path,
         insecure=insecure,
         passphrase=passphrase,
-        ca=tls_config.ca_text() if tls_config is not None else None,
+        ca=b64decode(tls_config.ca).decode() if tls_config is not None and tls_config.ca else None,
         options=dict(grpc_options or {}),
     )
     async with endpoint.open(grpc.aio) as channel:

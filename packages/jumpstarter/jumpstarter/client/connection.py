@@ -15,28 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
-from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
+from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
 
 PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
-
-_EXPORTER = "/jumpstarter.v1.ExporterService/"
-
-_UNARY: dict[str, Any] = {
-    "GetReport": (Empty, pb.GetReportResponse),
-    "DriverCall": (pb.DriverCallRequest, pb.DriverCallResponse),
-    "Reset": (pb.ResetRequest, pb.ResetResponse),
-    "GetStatus": (pb.GetStatusRequest, pb.GetStatusResponse),
-    "EndSession": (pb.EndSessionRequest, pb.EndSessionResponse),
-}
-_STREAMED: dict[str, Any] = {
-    "StreamingDriverCall": (pb.StreamingDriverCallRequest, pb.StreamingDriverCallResponse),
-    "LogStream": (Empty, pb.LogStreamResponse),
-}
 
 
 @dataclass(frozen=True)
@@ -94,12 +79,12 @@ class Stub:
     """The calls of both services on one channel, blocking or asynchronous as the channel is."""
 
     def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
-        for name, (request, response) in _UNARY.items():
-            setattr(self, name, _with(channel.unary_unary(_EXPORTER + name, request.SerializeToString, response.FromString), metadata))
-        for name, (request, response) in _STREAMED.items():
-            setattr(self, name, _with(channel.unary_stream(_EXPORTER + name, request.SerializeToString, response.FromString), metadata))
-        path = "/jumpstarter.v1.RouterService/Stream"
-        stream = channel.stream_stream(path, frames.Outgoing.serialize, frames.decode)
+        for name, method in exporter_methods().items():
+            kind = channel.unary_stream if method.streams else channel.unary_unary
+            path = f"/{EXPORTER_SERVICE}/{name}"
+            call = kind(path, method.request.SerializeToString, method.response.FromString)
+            setattr(self, name, _with(call, metadata))
+        stream = channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Outgoing.serialize, frames.decode)
         self.Stream = _with(stream, metadata)
 
     def __getattr__(self, name: str) -> Any:
@@ -165,6 +150,3 @@ class Connection:
         call = getattr(self.aio, name)
         setattr(self, name, call)
         return call
-
-
-__all__ = ["Connection", "Empty", "Endpoint", "Stub"]

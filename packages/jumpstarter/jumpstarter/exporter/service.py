@@ -12,6 +12,7 @@ from anyio import CancelScope
 from google.protobuf.empty_pb2 import Empty
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
+from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, Method, exporter_methods
 from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
 from ..driver.table import ExportedMethod
@@ -36,28 +37,16 @@ class SessionService:
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
         """Handlers of ExporterService and RouterService."""
-        unary, stream = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
         exporter = {
-            "GetReport": unary(self.get_report, Empty.FromString, pb.GetReportResponse.SerializeToString),
-            "DriverCall": unary(self.driver_call, pb.DriverCallRequest.FromString, pb.DriverCallResponse.SerializeToString),
-            "StreamingDriverCall": stream(
-                self.streaming_driver_call,
-                pb.StreamingDriverCallRequest.FromString,
-                pb.StreamingDriverCallResponse.SerializeToString,
-            ),
-            "LogStream": stream(self.log_stream, Empty.FromString, pb.LogStreamResponse.SerializeToString),
-            "Reset": unary(self.reset, pb.ResetRequest.FromString, pb.ResetResponse.SerializeToString),
-            "GetStatus": unary(self.get_status, pb.GetStatusRequest.FromString, pb.GetStatusResponse.SerializeToString),
-            "EndSession": unary(self.end_session, pb.EndSessionRequest.FromString, pb.EndSessionResponse.SerializeToString),
+            name: _handler(method)(
+                getattr(self, _snake(name)), method.request.FromString, method.response.SerializeToString
+            )
+            for name, method in exporter_methods().items()
         }
-        router = {
-            "Stream": grpc.stream_stream_rpc_method_handler(
-                self.stream, frames.decode, frames.Outgoing.serialize
-            ),
-        }
+        stream = grpc.stream_stream_rpc_method_handler(self.stream, frames.decode, frames.Outgoing.serialize)
         return (
-            grpc.method_handlers_generic_handler("jumpstarter.v1.ExporterService", exporter),
-            grpc.method_handlers_generic_handler("jumpstarter.v1.RouterService", router),
+            grpc.method_handlers_generic_handler(EXPORTER_SERVICE, exporter),
+            grpc.method_handlers_generic_handler(ROUTER_SERVICE, {"Stream": stream}),
         )
 
     # what there is
@@ -113,9 +102,7 @@ class SessionService:
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
-    async def streaming_driver_call(
-        self, request: pb.StreamingDriverCallRequest, context: Context
-    ) -> None:
+    async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
             driver, method, call = self._dispatch(request, streaming=True)
             items = call() if method.is_async else self._iterate(driver, call)
@@ -169,3 +156,11 @@ class SessionService:
     async def stream(self, requests: Any, context: Context) -> None:
         await serve_stream(self._session, context)
 
+
+def _handler(method: Method) -> Callable[..., Any]:
+    return grpc.unary_stream_rpc_method_handler if method.streams else grpc.unary_unary_rpc_method_handler
+
+
+def _snake(name: str) -> str:
+    """The name of the function here that answers a call: GetReport → get_report."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

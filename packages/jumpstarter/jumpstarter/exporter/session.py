@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -42,6 +44,14 @@ class UnknownMethod(LookupError):
     """The instance exports no such method, or not in that way."""
 
 
+def _outcome(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """What a function returns or raises; a task that itself raises SystemExit would end the event loop."""
+    try:
+        return func(*args), None
+    except BaseException as e:  # noqa: BLE001 raised by who waits
+        return None, e
+
+
 class Session:
     """Serves one tree of drivers: resets it on entry, closes it on exit.
 
@@ -59,7 +69,8 @@ class Session:
         self.log = LogHistory()
         self._handler = LogHandler(self.log)
         self._instances = {str(device.uuid): device for _, _, _, device in root_device.enumerate()}
-        self._workers: dict[UUID, CapacityLimiter] = {}
+        self._workers: dict[UUID, asyncio.Lock] = {}
+        self._threads = CapacityLimiter(math.inf)  # one per driver, as its lock says
 
     # life
 
@@ -129,11 +140,21 @@ class Session:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
     async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:
-        """Run a plain function of a driver in its worker, where one runs at a time."""
+        """Run a plain function of a driver in its worker, where one runs at a time.
+
+        When the caller is cancelled, as gRPC does once its client is gone, a function that waits never starts, and one
+        that runs keeps the worker until it ends.
+        """
         worker = self._workers.get(driver.uuid)
         if worker is None:
-            worker = self._workers[driver.uuid] = CapacityLimiter(1)
-        return await run_sync(func, *args, limiter=worker)
+            worker = self._workers[driver.uuid] = asyncio.Lock()
+        await worker.acquire()
+        running = asyncio.ensure_future(run_sync(_outcome, func, args, limiter=self._threads))
+        running.add_done_callback(lambda _: worker.release())
+        result, error = await asyncio.shield(running)  # anyio's own shield does not hold against gRPC's cancelling
+        if error is not None:
+            raise error
+        return result
 
     # serving
 

@@ -1,7 +1,7 @@
-"""Frames of the router protocol, coded by hand: a frame of data is copied once each way, where protobuf copies it twice.
+"""Frames of the router protocol, coded by hand: data is copied once each way, where protobuf copies it twice.
 
-The wire form is that of StreamRequest and StreamResponse, which are alike. What this module does not know at a glance it
-leaves to protobuf.
+The wire form is that of StreamRequest and StreamResponse, which are alike. What this module does not know at a glance
+it leaves to protobuf.
 """
 
 from __future__ import annotations

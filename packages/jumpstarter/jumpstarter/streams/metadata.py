@@ -40,4 +40,6 @@ class MetadataStream(ObjectStream[bytes]):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return {**self.stream.extra_attributes, _METADATA: lambda: self.metadata}
+        stream: Any = self.stream  # anyio types the attributes of a byte stream as unknown
+        extra: Mapping[Any, Callable[[], Any]] = stream.extra_attributes
+        return {**extra, _METADATA: lambda: self.metadata}

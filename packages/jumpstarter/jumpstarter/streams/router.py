@@ -39,9 +39,9 @@ LINGER_TIMEOUT = 0.1
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
-    `context` is a grpc.aio stream call (client) or servicer context (exporter) that exchanges `Frame`s. `receive` raises
-    EndOfStream only after the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and
-    BrokenResourceError for any other end.
+    `context` is a grpc.aio stream call (client) or servicer context (exporter) that reads `Frame`s and writes
+    `frames.Outgoing`. `receive` raises EndOfStream only after the peer's GOAWAY, PeerClosed if that said that the peer
+    reads no more, and BrokenResourceError for any other end.
     """
 
     def __init__(self, context: Call) -> None:
@@ -179,7 +179,7 @@ class RouterStream(ObjectStream[bytes]):
             raise self._eof_received
 
     async def _stop_copying(self, reading: asyncio.Future[None], sending: asyncio.Future[None]) -> None:
-        """End both copies, if they have not ended, and wait for them; but an exporter's read ends only with the call."""
+        """End both copies and wait for them, if they have not ended; but an exporter's read ends only with the call."""
         ending: list[asyncio.Future[None]] = []
         for task in (reading, sending):
             task.add_done_callback(_retrieve)
@@ -217,7 +217,7 @@ class RouterStream(ObjectStream[bytes]):
                         scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
                     while await self._reader.read() is not grpc.aio.EOF:
                         pass
-        except Exception:  # noqa: BLE001 the stream ends all the same
+        except Exception:
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
             self.abort()

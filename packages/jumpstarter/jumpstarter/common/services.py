@@ -1,0 +1,35 @@
+"""The calls of an exporter, read from the protocol: one table for both ends."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from google.protobuf.message_factory import GetMessageClass
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2
+
+EXPORTER_SERVICE = "jumpstarter.v1.ExporterService"
+ROUTER_SERVICE = "jumpstarter.v1.RouterService"
+
+
+class Method(NamedTuple):
+    """One call of a service."""
+
+    request: Any
+    """Message class of the request."""
+
+    response: Any
+    """Message class of the response, or of its items."""
+
+    streams: bool
+    """Whether the response is a stream."""
+
+
+def exporter_methods() -> dict[str, Method]:
+    """The calls of ExporterService by name."""
+    service: Any = jumpstarter_pb2.DESCRIPTOR.services_by_name["ExporterService"]
+    return {
+        method.name: Method(
+            GetMessageClass(method.input_type), GetMessageClass(method.output_type), method.server_streaming
+        )
+        for method in service.methods
+    }
