@@ -217,7 +217,6 @@ class TestInterface:
             cycle.result(5)
         assert supply.done == ["off", "on", "off"]
 
-    @pytest.mark.xfail(reason="a call that gRPC cancels frees the worker while its thread still runs", strict=False)
     def test_calls_of_others_wait_for_a_cycle_whose_client_is_gone(self) -> None:
         supply = Supply()
         with serve(supply) as client:
