@@ -25,7 +25,7 @@ StartBench = Callable[..., AbstractContextManager[Bench]]
 
 @pytest.fixture
 def start(lab: Lab) -> StartBench:
-    """Start an exporter: `start(transport, port)`, where `port` is that of the service which its driver `net` reaches."""
+    """Start an exporter: `start(transport, port)`, with the port of the service that its driver `net` reaches."""
     lab.environment |= {"PYTHONPATH": str(HERE), "TMPDIR": str(lab.directory)}
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Clients that the fault tests start as processes of their own, to be killed in the middle of what they do.
 
-`python faultclients.py ROLE [ARGUMENT...]` does one thing with the exporter that JUMPSTARTER_HOST names. It prints `busy`
-when it is in the middle of it, then how it ended: `end`, or the class of the error.
+`python faultclients.py ROLE [ARGUMENT...]` does one thing with the exporter that JUMPSTARTER_HOST names. It prints
+`busy` when it is in the middle of it, then how it ended: `end`, or the classes of the error.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class Probe(Driver):
             file.write(f"{event}\n")
 
     @contextmanager
-    def _noted(self, what: str) -> Iterator[None]:
+    def _noted(self, what: str) -> Generator[None]:
         self._note(f"{what} began")
         try:
             yield
@@ -102,7 +102,7 @@ class Probe(Driver):
 
     @exportstream
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[ObjectStream[bytes]]:
+    async def connect(self) -> AsyncGenerator[ObjectStream[bytes]]:
         """What the client sends comes back."""
         ours, theirs = create_memory_stream()
         with self._noted("connect"):

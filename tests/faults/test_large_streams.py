@@ -117,7 +117,11 @@ def test_200_connections_at_once_each_get_their_own_bytes(start: StartBench, tra
                 sock.shutdown(socket.SHUT_WR)
                 return answer.read() == mine
 
-    with serving(echo) as service, start(transport, service.port) as bench, bench.forward() as (_, port):
-        with ThreadPoolExecutor(200) as pool:
-            assert all(pool.map(talk, range(200)))
+    with (
+        serving(echo) as service,
+        start(transport, service.port) as bench,
+        bench.forward() as (_, port),
+        ThreadPoolExecutor(200) as pool,
+    ):
+        assert all(pool.map(talk, range(200)))
     assert service.outcomes == [None] * 200
