@@ -27,7 +27,7 @@ _HELP = """Usage: j [OPTIONS] DEVICE [COMMAND] [ARGS]...
 
 def main() -> NoReturn:
     """Entry point of the command."""
-    errors.exit_at_once(errors.run("j", lambda: _main(sys.argv[1:])))
+    errors.finish(errors.run("j", lambda: _main(sys.argv[1:])))
 
 
 def _main(args: list[str]) -> object:

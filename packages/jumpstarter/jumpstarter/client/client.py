@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from ..common.exceptions import ExporterUnreachableError
 from ..common.limits import CONNECT_TIMEOUT
 from ..streams.portal import LazyPortal
 from .connection import Connection, Endpoint, Stub
-from .core import driver_error
-from .reasons import plain_reason
+from .reasons import unreachable
 from .tree import Policy, build_tree
 
 if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
     from ..streams.portal import Portal
     from .base import DriverClient
-
-_UNREACHABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 @contextmanager
@@ -39,7 +35,7 @@ def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) ->
         try:
             report = connection.blocking.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
         except grpc.RpcError as e:
-            raise _unreachable(e, endpoint.address) from e
+            raise unreachable(e, endpoint.address) from e
         yield build_tree(report.reports, connection, portal, stack, policy)
 
 
@@ -91,14 +87,5 @@ async def _client_on(
     try:
         report = await stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
     except grpc.RpcError as e:
-        raise _unreachable(e, where) from e
+        raise unreachable(e, where) from e
     return build_tree(report.reports, connection, portal, stack, policy)
-
-
-def _unreachable(error: grpc.RpcError, where: str) -> Exception:
-    """What to raise when the report cannot be had: mostly that nothing answers."""
-    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
-    if code not in _UNREACHABLE:
-        return driver_error(error, where)
-    details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
-    return ExporterUnreachableError(f"no exporter answers at {where}: {plain_reason(details or code.name)}")

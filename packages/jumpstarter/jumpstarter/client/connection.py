@@ -17,11 +17,10 @@ from typing import Any
 import grpc
 
 from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
+from ..common.metadata import PASSPHRASE_METADATA_KEY
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
-
-PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Endpoint:
     """Where an exporter is, and how to be let in."""
 
     address: str
-    """Path of a unix socket, or host:port."""
+    """Path of a unix socket, with or without `unix:` before it, or host:port."""
 
     insecure: bool = False
     """TCP in clear text."""
@@ -51,7 +50,7 @@ class Endpoint:
 
     @property
     def target(self) -> str:
-        return self.address if self.is_tcp else f"unix:{self.address}"
+        return self.address if self.is_tcp or self.address.startswith("unix:") else f"unix:{self.address}"
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

@@ -10,14 +10,10 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from ..common.exceptions import ExporterUnreachableError
 from ..common.limits import CONNECT_TIMEOUT
 from .connection import Endpoint, Stub
-from .core import driver_error
 from .logs import write_line
-from .reasons import plain_reason
-
-_SILENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+from .reasons import unreachable
 
 
 def check_answers(endpoint: Endpoint) -> None:
@@ -26,11 +22,7 @@ def check_answers(endpoint: Endpoint) -> None:
         try:
             stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
         except grpc.RpcError as e:
-            error: Any = e
-            if error.code() not in _SILENT:
-                raise driver_error(e, endpoint.address) from e
-            reason = plain_reason(error.details() or error.code().name)
-            raise ExporterUnreachableError(f"no exporter answers at {endpoint.address}: {reason}") from e
+            raise unreachable(e, endpoint.address) from e
 
 
 @contextmanager

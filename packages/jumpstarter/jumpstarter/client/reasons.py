@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 
+import grpc
+
+from ..common.exceptions import ExporterUnreachableError
+from .core import driver_error
+
+_SILENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
 _REASONS = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted here; give the authority that signed it"),
     ("Hostname Verification", "its certificate is for another name; use the name that it has"),
@@ -17,6 +24,15 @@ _REASONS = (
     ("unreachable|No route", "there is no way to that host; is the network up?"),
     ("[Tt]imed? ?out|[Dd]eadline", "no answer in time; is it running, and an exporter?"),
 )
+
+
+def unreachable(error: grpc.RpcError, where: str) -> Exception:
+    """What to raise when the first call to an exporter fails: mostly that nothing answers there."""
+    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
+    if code not in _SILENT:
+        return driver_error(error, where)
+    details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
+    return ExporterUnreachableError(f"no exporter answers at {where}: {plain_reason(details or code.name)}")
 
 
 def plain_reason(details: str) -> str:

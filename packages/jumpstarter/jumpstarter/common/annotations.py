@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
+
+
+def signature_of_callable(source: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function or class, also where annotations name what only type checkers know."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        return inspect.signature(source, annotation_format=Format.FORWARDREF)
+    return inspect.signature(source)
 
 
 def resolved_annotations(source: Any) -> dict[str, Any]:

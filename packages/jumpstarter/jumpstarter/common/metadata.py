@@ -8,6 +8,9 @@ from uuid import UUID, uuid4
 NAME_LABEL = "jumpstarter.dev/name"
 """Label: name of an instance under its parent."""
 
+PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
+"""gRPC metadata: the passphrase of an exporter that serves a TCP port."""
+
 CLIENT_LABEL = "jumpstarter.dev/client"
 """Label: dotted path of the Python class of an instance's client."""
 

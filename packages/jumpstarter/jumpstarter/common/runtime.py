@@ -16,7 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jumpstarter.common.exceptions import BusyError, ConfigurationError
+from .exceptions import BusyError, ConfigurationError
 
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 """Bytes that the kernel takes for the path of a unix socket (sun_path, without the final zero)."""

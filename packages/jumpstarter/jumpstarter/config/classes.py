@@ -9,13 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jumpstarter.common.suggest import did_you_mean
-
+from ..common.suggest import did_you_mean
 from .place import Place
 from .problems import Problems
 
 if TYPE_CHECKING:
-    from jumpstarter.driver import Driver
+    from ..driver import Driver
 
 
 def load_class(path: str, place: Place, problems: Problems) -> type[Driver] | None:
@@ -46,7 +45,7 @@ def common_parameters() -> set[str]:
 
 
 def _driver() -> type[Driver]:
-    from jumpstarter.driver import Driver  # a layer above: this is where configurations act
+    from ..driver import Driver  # a layer above: this is where configurations act
 
     return Driver
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import yaml
 
-from jumpstarter.common.exceptions import ConfigurationError
+from ..common.exceptions import ConfigurationError
 
 
 def dump_text(data: dict[str, Any]) -> str:

@@ -7,15 +7,14 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jumpstarter.common.scalars import show
-
+from ..common.scalars import show
 from .place import Place
 from .problems import Problems
 from .schema import dump_values, is_mapping, is_text, key, read_values, settings, unknown_key
 from .yaml import Document, read_file, read_text
 
 if TYPE_CHECKING:
-    from jumpstarter.driver import Driver
+    from ..driver import Driver
 
 
 def read_entries(data: Any, place: Place, problems: Problems) -> Any:

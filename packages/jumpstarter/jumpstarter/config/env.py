@@ -1,6 +1,6 @@
 """Names of the environment variables that configurations read."""
 
-from jumpstarter.common.env import JMP_NAME, JMP_NAMESPACE
+from ..common.env import JMP_NAME, JMP_NAMESPACE
 
 __all__ = ["JMP_CLIENT_CONFIG_HOME", "JMP_NAME", "JMP_NAMESPACE", "XDG_CONFIG_HOME"]
 

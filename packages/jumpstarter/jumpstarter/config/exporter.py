@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from jumpstarter.common.exceptions import ArgumentError
-
+from ..common.exceptions import ArgumentError
 from .common import CONFIG_API_VERSION, CONFIG_PATH, ObjectMeta
 from .dumper import dump_text
 from .entry import ExporterConfigV1Alpha1DriverInstance, as_entries, read_entries
@@ -22,7 +21,7 @@ from .tls import TLSConfigV1Alpha1
 from .yaml import read_file
 
 if TYPE_CHECKING:
-    from jumpstarter.driver import Driver
+    from ..driver import Driver
 
 __all__ = [
     "ExporterConfigListV1Alpha1",
@@ -151,7 +150,7 @@ class ExporterConfigV1Alpha1:
     @contextmanager
     def serve_unix(self) -> Generator[str]:
         """Serve the drivers on a private unix socket; yields its path."""
-        from jumpstarter.streams.portal import shared_portal
+        from ..streams.portal import shared_portal
 
         with shared_portal().wrap_async_context_manager(self.serve_unix_async()) as path:
             yield path
@@ -159,7 +158,7 @@ class ExporterConfigV1Alpha1:
     @asynccontextmanager
     async def serve_unix_async(self) -> AsyncGenerator[str]:
         """The same on the running event loop."""
-        from jumpstarter.exporter.direct import UnixListener, serving
+        from ..exporter.direct import UnixListener, serving
 
         async with serving(self, UnixListener()) as address:
             yield address

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from jumpstarter.common.text import one_line
-
+from ..common.text import one_line
 from .place import Mark, Place, Source
 from .problems import wrong
 

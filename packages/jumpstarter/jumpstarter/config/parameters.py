@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, ForwardRef
 
-from jumpstarter.common.convert import expectation, resolved_annotations
-from jumpstarter.common.suggest import did_you_mean
-
+from ..common.annotations import resolved_annotations, signature_of_callable
+from ..common.convert import expectation
+from ..common.suggest import did_you_mean
 from .classes import common_parameters
 from .place import Place
 from .problems import Problems
@@ -55,7 +54,7 @@ class Signature:
 def signature_of(cls: type[Any]) -> Signature:
     """What the constructor of a class takes, by name; of `**kwargs`, what the bases take as well."""
     try:
-        own = _inspected(cls)
+        own = signature_of_callable(cls)
     except (ValueError, TypeError):  # a class that hides it
         return Signature({}, takes_more=True)
     types = _types(cls)
@@ -75,14 +74,6 @@ def signature_of(cls: type[Any]) -> Signature:
         # the class may give them itself, so none is required here
         parameters = {name: Parameter(known.annotation, default=...) for name, known in inherited.items()} | parameters
     return Signature(parameters, takes_more)
-
-
-def _inspected(cls: type[Any]) -> inspect.Signature:
-    if sys.version_info >= (3, 14):
-        from annotationlib import Format  # else a name that only type checkers know is an error
-
-        return inspect.signature(cls, annotation_format=Format.FORWARDREF)
-    return inspect.signature(cls)
 
 
 def _types(cls: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jumpstarter.common.text import one_line
+from ..common.text import one_line
 
 _PLAIN_STEP = re.compile(r"[^\s.:\[\]\"'\\\x00-\x1f\x7f-\x9f]+")
 

@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jumpstarter.common.convert import ConversionError
-from jumpstarter.common.exceptions import ConfigurationError
-from jumpstarter.common.text import one_line
-
+from ..common.convert import ConversionError
+from ..common.exceptions import ConfigurationError
+from ..common.text import one_line
 from .place import Place
 
 _WANTS_TEXT = re.compile(r"(expected|or|,) str\b")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jumpstarter.common.suggest import did_you_mean
-
+from ..common.suggest import did_you_mean
 from .entry import ExporterConfigV1Alpha1DriverInstance as Entry
 from .place import Place
 from .problems import Problems

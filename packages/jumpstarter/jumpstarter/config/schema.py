@@ -10,9 +10,8 @@ from dataclasses import MISSING, Field, dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
-from jumpstarter.common.convert import ConversionError, converter, expectation
-from jumpstarter.common.suggest import did_you_mean
-
+from ..common.convert import ConversionError, converter, expectation
+from ..common.suggest import did_you_mean
 from .place import Place
 from .problems import Problems
 

@@ -9,8 +9,7 @@ from copy import copy
 from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jumpstarter.common.exceptions import ConfigurationError
-
+from ..common.exceptions import ConfigurationError
 from .classes import load_class
 from .entry import ExporterConfigV1Alpha1DriverInstance as Entry
 from .parameters import arguments, signature_of
@@ -19,7 +18,7 @@ from .problems import InvalidConfigurationError, Problems, wrong
 from .references import Names, Node, References
 
 if TYPE_CHECKING:
-    from jumpstarter.driver import Driver
+    from ..driver import Driver
 
 logger = logging.getLogger(__name__)
 

@@ -67,8 +67,12 @@ class Driver(Metadata, metaclass=ABCMeta):
 
     def reset(self) -> None:
         """Bring the device to its initial state; called when a session starts."""
-        for child in self.children.values():
-            child.reset()
+        for name, child in self.children.items():
+            try:
+                child.reset()
+            except Exception as e:
+                e.add_note(f"while resetting {name}")
+                raise
 
     def close(self) -> None:
         """Let go of the device; called once when a session ends. One child's failure does not stop the others."""

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
-from ..common.convert import converter, resolved_annotations
+from ..common.annotations import resolved_annotations, signature_of_callable
+from ..common.convert import converter
 from .decorators import MARKER_DRIVERCALL, MARKER_MAGIC, MARKER_STREAMCALL, MARKER_STREAMING_DRIVERCALL
 
 Kind = Literal["call", "streamingcall", "stream"]
@@ -38,7 +39,7 @@ class ExportedMethod:
 
     @cached_property
     def _parameters(self) -> tuple[inspect.Signature, dict[str, Callable[[Any], Any]]]:
-        signature = inspect.signature(self.function)
+        signature = signature_of_callable(self.function)
         names = list(signature.parameters)[1:]
         annotations = resolved_annotations(self.function)
         return signature, {name: converter(annotations[name]) for name in names if name in annotations}

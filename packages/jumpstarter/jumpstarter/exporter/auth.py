@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
+from ..common.metadata import PASSPHRASE_METADATA_KEY
 
 logger = logging.getLogger(__name__)
 

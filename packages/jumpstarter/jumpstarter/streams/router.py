@@ -57,7 +57,7 @@ class RouterStream(ObjectStream[bytes]):
     async def opened(self) -> dict[str, str]:
         """At the client's end: wait until the exporter has opened the stream, and return what it says of it."""
         if self._metadata is None:
-            self._metadata = dict(await self._client.initial_metadata()) if self._client is not None else {}
+            self._metadata = dict([*await self._client.initial_metadata()]) if self._client is not None else {}
         return self._metadata
 
     @property
