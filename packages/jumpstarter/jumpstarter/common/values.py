@@ -7,7 +7,7 @@ strings and their order is not kept, NaN and infinities become null, bytes trave
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, cast
 
@@ -50,14 +50,26 @@ def _encode(value: Value, obj: object, depth: int) -> None:
         for key, item in cast("dict[object, object]", obj).items():
             _encode(fields[key if type(key) is str else _key(key)], item, depth + 1)
     elif kind is list or kind is tuple or kind is set or kind is frozenset:
-        add = value.list_value.values.add
         value.list_value.SetInParent()
-        for item in cast("list[object]", obj):
-            _encode(add(), item, depth + 1)
+        _encode_items(value.list_value.values.add, cast("list[Any]", obj), depth + 1)
     else:
         _encode(value, _plain(obj), depth + 1)
     if kind is dict and not obj:
         value.struct_value.SetInParent()
+
+
+def _encode_items(add: Callable[[], Value], items: Iterable[Any], depth: int) -> None:
+    """The items of a list; the plain ones here, since lists of thousands of them are common."""
+    for item in items:
+        kind = type(item)
+        if kind is float and math.isfinite(item):
+            add().number_value = item
+        elif kind is str:
+            add().string_value = item
+        elif kind is bool:
+            add().bool_value = item
+        else:
+            _encode(add(), item, depth)
 
 
 def _encode_number(value: Value, number: float) -> None:

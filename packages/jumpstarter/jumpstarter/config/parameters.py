@@ -64,7 +64,7 @@ def signature_of(cls: type[Any]) -> Signature:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             takes_more = True
         elif parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
-            default = MISSING if parameter.default is inspect.Parameter.empty else parameter.default
+            default = MISSING if _is_required(cls, parameter) else parameter.default
             unresolved = isinstance(parameter.annotation, str | ForwardRef)
             annotation = types.get(name, Any) if unresolved else parameter.annotation
             parameters[name] = Parameter(Any if name in _converted_by_class(cls) else annotation, default)
@@ -74,6 +74,12 @@ def signature_of(cls: type[Any]) -> Signature:
         # the class may give them itself, so none is required here
         parameters = {name: Parameter(known.annotation, default=...) for name, known in inherited.items()} | parameters
     return Signature(parameters, takes_more)
+
+
+def _is_required(cls: Any, parameter: inspect.Parameter) -> bool:
+    """Whether there is no default; the signature of a pydantic dataclass does not always show that."""
+    field = vars(cls).get("__pydantic_fields__", {}).get(parameter.name)
+    return parameter.default is inspect.Parameter.empty if field is None else bool(field.is_required())
 
 
 def _types(cls: Any) -> dict[str, Any]:
