@@ -61,7 +61,7 @@ def _encode(value: Value, obj: object, depth: int) -> None:
 def _encode_items(add: Callable[[], Value], items: Iterable[Any], depth: int) -> None:
     """The items of a list; the plain ones here, since lists of thousands of them are common."""
     for item in items:
-        kind = type(item)
+        kind: object = type(item)
         if kind is float and math.isfinite(item):
             add().number_value = item
         elif kind is str:

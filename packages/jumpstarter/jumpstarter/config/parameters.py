@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, ForwardRef
+from typing import Any, ForwardRef, cast
 
 from ..common.annotations import resolved_annotations, signature_of_callable
 from ..common.convert import expectation
@@ -78,7 +78,8 @@ def signature_of(cls: type[Any]) -> Signature:
 
 def _is_required(cls: Any, parameter: inspect.Parameter) -> bool:
     """Whether there is no default; the signature of a pydantic dataclass does not always show that."""
-    field = vars(cls).get("__pydantic_fields__", {}).get(parameter.name)
+    namespace = cast("dict[str, Any]", vars(cls))
+    field: Any = namespace.get("__pydantic_fields__", {}).get(parameter.name)
     return parameter.default is inspect.Parameter.empty if field is None else bool(field.is_required())
 
 
