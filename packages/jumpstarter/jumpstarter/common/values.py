@@ -51,22 +51,21 @@ def _encode(value: Value, obj: object, depth: int) -> None:
             _encode(fields[key if type(key) is str else _key(key)], item, depth + 1)
     elif kind is list or kind is tuple or kind is set or kind is frozenset:
         value.list_value.SetInParent()
-        _encode_items(value.list_value.values.add, cast("list[Any]", obj), depth + 1)
+        _encode_items(value.list_value.values.add, cast("list[object]", obj), depth + 1)
     else:
         _encode(value, _plain(obj), depth + 1)
     if kind is dict and not obj:
         value.struct_value.SetInParent()
 
 
-def _encode_items(add: Callable[[], Value], items: Iterable[Any], depth: int) -> None:
+def _encode_items(add: Callable[[], Value], items: Iterable[object], depth: int) -> None:
     """The items of a list; the plain ones here, since lists of thousands of them are common."""
     for item in items:
-        kind: object = type(item)
-        if kind is float and math.isfinite(item):
+        if type(item) is float and math.isfinite(item):
             add().number_value = item
-        elif kind is str:
+        elif type(item) is str:
             add().string_value = item
-        elif kind is bool:
+        elif type(item) is bool:
             add().bool_value = item
         else:
             _encode(add(), item, depth)
