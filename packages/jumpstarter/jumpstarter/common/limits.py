@@ -23,6 +23,9 @@ SHUTDOWN = 20.0
 CONNECT_TIMEOUT = 10.0
 """Seconds until an exporter that does not answer counts as unreachable."""
 
+_PING_TIMEOUT = ("grpc.http2.ping_timeout_ms", 10_000)
+"""gRPC's own minute rules where this is not set, whatever the keepalive's timeout."""
+
 _COMMON: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -33,6 +36,7 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.so_reuseport", 0),  # or a second exporter would bind the same port in silence
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    _PING_TIMEOUT,
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -47,6 +51,7 @@ TCP_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    _PING_TIMEOUT,
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
