@@ -6,6 +6,7 @@ from typing import cast
 
 import grpc
 from anyio import BrokenResourceError
+from google.protobuf.message import DecodeError
 
 from ..common.limits import MAX_DETAILS
 from .session import NotReady, UnknownInstance, UnknownMethod
@@ -35,8 +36,11 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
 def stream_status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     """The same for what broke an open byte stream: the device is not available."""
     error = _leaf(error)
+    cause = error.__cause__ or error
+    if isinstance(cause, DecodeError):
+        return grpc.StatusCode.INVALID_ARGUMENT, f"the frame is malformed: {cause}"
     if isinstance(error, BrokenResourceError | OSError):
-        return grpc.StatusCode.UNAVAILABLE, _text(error.__cause__ or error)
+        return grpc.StatusCode.UNAVAILABLE, _text(cause)
     return status_of(error)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import grpc
 from anyio import CancelScope
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, Method, exporter_methods
@@ -39,7 +40,9 @@ class SessionService:
         """Handlers of ExporterService and RouterService."""
         exporter = {
             name: _handler(method)(
-                getattr(self, _snake(name)), method.request.FromString, method.response.SerializeToString
+                _refusing_garbage(getattr(self, _snake(name))),
+                _parsing(method.request.FromString),
+                method.response.SerializeToString,
             )
             for name, method in exporter_methods().items()
         }
@@ -71,14 +74,14 @@ class SessionService:
             previous_status=current.previous.name_on_wire if current.previous is not None else None,
         )
 
-    async def log_stream(self, request: Empty, context: Context) -> AsyncGenerator[pb.LogStreamResponse]:
+    async def log_stream(self, request: Empty, context: Context) -> None:
         async with aclosing(self._session.log.read()) as lines:
             async for line in lines:
                 response = pb.LogStreamResponse(
                     severity=line.severity, message=line.message, source=line.source.name_on_wire
                 )
                 response.timestamp.FromNanoseconds(int(line.time * 1e9))
-                yield response
+                await context.write(response)
 
     # calls
 
@@ -159,6 +162,29 @@ class SessionService:
 
 def _handler(method: Method) -> Callable[..., Any]:
     return grpc.unary_stream_rpc_method_handler if method.streams else grpc.unary_unary_rpc_method_handler
+
+
+def _parsing(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """The parser of a message, but with the error as its result: what it raises has no status that fits."""
+
+    def parsed(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError as e:
+            return e
+
+    return parsed
+
+
+def _refusing_garbage(method: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Any]:
+    """The call, but for a request that is no message."""
+
+    async def call(request: Any, context: Context) -> Any:
+        if isinstance(request, DecodeError):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is malformed: {request}")
+        return await method(request, context)
+
+    return call
 
 
 def _snake(name: str) -> str:
