@@ -6,11 +6,11 @@
 
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import anyio
-from anyio.streams.stapled import StapledObjectStream
+from anyio.abc import ByteStream
 from jumpstarter.client import DriverClient
 from jumpstarter.utils.env import env
 
@@ -69,26 +69,21 @@ def logs(client: DriverClient) -> None:
         time.sleep(60)
 
 
-class _Endless:
-    """A file that does not end."""
+class Endless(ByteStream):
+    """A file that does not end, and where nothing can be written."""
 
     def __init__(self) -> None:
         self.sent = 0
 
-    async def receive(self) -> bytes:
+    async def receive(self, max_bytes: int = 65536) -> bytes:
         self.sent += 1
         if self.sent == 50:
             say("busy")
         await anyio.sleep(0.001)
-        return b"x" * 10_000
+        return b"x" * min(max_bytes, 10_000)
 
-    async def aclose(self) -> None:
-        pass
-
-
-class _Nowhere:
     async def send(self, item: bytes) -> None:
-        pass
+        raise anyio.BrokenResourceError
 
     async def send_eof(self) -> None:
         pass
@@ -102,8 +97,7 @@ def upload(client: DriverClient) -> None:
     probe = client.children["probe"]
 
     async def send() -> None:
-        source: AsyncIterator[bytes] = StapledObjectStream(_Nowhere(), _Endless())  # type: ignore[arg-type]
-        async with probe.resource_async(source) as handle:  # type: ignore[arg-type]
+        async with probe.resource_async(Endless()) as handle:
             await probe.call_async("upload", handle)
 
     client.portal.call(send)

@@ -1,0 +1,102 @@
+"""What a user is told when the exporter goes away, and how it goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from processes import wait_for
+from proxy import proxying
+
+if TYPE_CHECKING:
+    from conftest import StartBench
+    from processes import Bench, Client
+
+UNREACHABLE = 69
+
+CYCLE = ("j", "power", "cycle", "--wait", "120")
+
+
+def assert_told(client: Client, timeout: float) -> None:
+    """The command ends in time, with one line and the status for an exporter that is not there."""
+    assert client.process.wait(timeout) == UNREACHABLE, client.errors
+    assert client.errors.startswith("j: error: "), client.errors
+    assert client.errors.count("\n") == 1, client.errors
+
+
+def test_a_command_says_that_its_exporter_was_killed(bench: Bench):
+    with bench.client(*CYCLE) as client:
+        time.sleep(1)
+        assert client.process.poll() is None
+        bench.process.kill()
+        assert_told(client, 5)
+
+
+def test_a_forward_says_that_its_exporter_was_killed(bench: Bench):
+    with bench.forward() as (client, _):
+        bench.process.kill()
+        assert_told(client, 5)
+
+
+@pytest.mark.parametrize("role", ["sleep", "sleep_async", "count", "count_async", "upload"])
+def test_a_call_says_that_its_exporter_was_killed(bench: Bench, role: str):
+    with bench.role(role) as client:
+        assert client.line() == "busy"
+        wait_for(bench.events, 5)
+        bench.process.kill()
+        assert any(name in client.line(5) for name in ("ConnectionError", "BrokenResourceError"))
+
+
+@pytest.mark.parametrize("fault", ["reset", "fin"])
+def test_a_call_says_that_its_connection_was_cut(start: StartBench, fault: str):
+    with start("tcp") as bench, proxying(bench.address) as proxy:
+        with bench.client(*CYCLE, address=proxy.address) as client:
+            time.sleep(1)
+            assert client.process.poll() is None
+            getattr(proxy, fault)()
+            assert_told(client, 5)
+        with bench.role("sleep_async", address=bench.address) as client:
+            assert client.line() == "busy"  # others are served
+
+
+def test_a_new_exporter_in_the_old_place_serves_at_once(start: StartBench, transport: str):
+    with start(transport) as first:
+        port = first.address.rpartition(":")[2]
+        with first.client(*CYCLE) as client:
+            time.sleep(1)
+            first.process.kill()
+            with start(transport, listener=("--tls-grpc-listener", port, "--tls-grpc-insecure")) as second:
+                assert second.address == first.address
+                assert_told(client, 5)
+                with second.client("j", "power", "on") as again:
+                    assert again.process.wait(5) == 0, again.errors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_frozen_exporter_is_noticed(start: StartBench):
+    with start("tcp") as bench, bench.client(*CYCLE) as command, bench.role("sleep_async") as call:
+        assert call.line() == "busy"
+        with bench.role("streams", "1") as stream:
+            assert stream.line() == "busy"
+            bench.process.send_signal(signal.SIGSTOP)
+            try:
+                assert_told(command, 40)
+                assert "ConnectionError" in call.line(10)
+                assert "BrokenResourceError" in stream.line(10)
+            finally:
+                bench.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_frozen_client_harms_nobody_and_is_let_go(start: StartBench):
+    with start("tcp") as bench, bench.connected() as other, bench.role("streams") as client:
+        assert client.line() == "busy"
+        client.process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        assert other.children["probe"].call("echo", "hello") == "hello"
+        assert time.monotonic() - started < 1
+        wait_for(lambda: sum(" ended by" in event for event in bench.events()) == 20, 30, bench.events)
