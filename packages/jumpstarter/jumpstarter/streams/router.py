@@ -18,6 +18,7 @@ from anyio.abc import AnyByteStream, ObjectStream
 from . import frames
 from .common import PeerClosed, broken, copy_stream, end_stream
 from .frames import MAX_FRAME, Frame
+from .memory import keep_freed_memory
 from .metadata import MetadataStreamAttributes
 from .pump import Call, Reader, Writer
 
@@ -45,6 +46,7 @@ class RouterStream(ObjectStream[bytes]):
     """
 
     def __init__(self, context: Call) -> None:
+        keep_freed_memory()
         self._call = context
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
         self._reader, self._writer = Reader(context), Writer(context)
@@ -215,12 +217,19 @@ class RouterStream(ObjectStream[bytes]):
                     await self._goaway(CLOSE)
                     if FINISHES not in await self.opened():
                         scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
-                    while await self._reader.read() is not grpc.aio.EOF:
-                        pass
+                    await self._finished()
         except Exception:
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
             self.abort()
+
+    async def _finished(self) -> None:
+        """Wait until the call has ended, reading on where the peer may still be sending."""
+        if self._eof_received is not None:
+            await self._client.code()
+            return
+        while await self._reader.read() is not grpc.aio.EOF:
+            pass
 
     def abort(self) -> None:
         """End the stream at once, without a clean end: the peer sees an error unless both directions had ended."""
