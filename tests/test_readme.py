@@ -276,7 +276,7 @@ def free_port() -> int:
 @contextmanager
 def reader() -> Generator[Reader]:
     """A reader with an empty directory and home, and with the commands of this environment."""
-    ours = ("JMP_", "_JMP", "JUMPSTARTER_", "GRPC_", "XDG_", "PYTHON", "UV_")
+    ours = ("JMP_", "_JMP", "JUMPSTARTER_", "GRPC_", "XDG_", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     uv = shutil.which("uv") or shutil.which("uv", path=str(ROOT / ".tools/bin"))
     cache = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True).stdout if uv else ""
