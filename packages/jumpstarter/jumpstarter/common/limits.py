@@ -5,6 +5,9 @@ from __future__ import annotations
 MAX_MESSAGE = 4 << 20
 """Most bytes of one gRPC message."""
 
+MAX_STREAMS = 1024
+"""Calls and byte streams of one connection at a time; a client's further ones wait."""
+
 MAX_DETAILS = 2000
 """Most characters of an error's text; gRPC carries it in a header of limited size."""
 
@@ -33,6 +36,8 @@ _COMMON: list[tuple[str, int | str]] = [
 
 SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
+    ("grpc.server_handshake_timeout_ms", 15_000),  # of connections that say nothing
+    ("grpc.max_concurrent_streams", MAX_STREAMS),  # with it gRPC also holds off who opens and resets them in a flood
     ("grpc.so_reuseport", 0),  # or a second exporter would bind the same port in silence
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
