@@ -29,9 +29,9 @@ def start(lab: Lab) -> StartBench:
     lab.environment |= {"PYTHONPATH": str(HERE), "TMPDIR": str(lab.directory)}
 
     @contextmanager
-    def started(transport: str, port: int = 9, *, listener: tuple[str, ...] = TCP) -> Generator[Bench]:
+    def started(transport: str, port: int = 9, *options: str, listener: tuple[str, ...] = TCP) -> Generator[Bench]:
         config = lab.write("faults", CONFIG.format(port=port, record=lab.directory / "record"))
-        with lab.exporter(*(listener if transport == "tcp" else ()), config=config) as exporter:
+        with lab.exporter(*options, *(listener if transport == "tcp" else ()), config=config) as exporter:
             yield Bench(lab, exporter)
 
     return started

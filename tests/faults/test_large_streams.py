@@ -35,7 +35,7 @@ def download(port: int, stalls: int) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 192, 6), ("unix", 192, 6)]
+    ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 128, 4), ("unix", 128, 4)]
 )
 def test_a_large_upload_arrives_in_bounded_memory(start: StartBench, way: str, total: int, stalls: int):
     with (
@@ -53,7 +53,7 @@ def test_a_large_upload_arrives_in_bounded_memory(start: StartBench, way: str, t
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 192, 6), ("unix", 192, 6)]
+    ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 128, 4), ("unix", 128, 4)]
 )
 def test_a_large_download_arrives_in_bounded_memory(start: StartBench, way: str, total: int, stalls: int):
     sizes = [16 * MIB, total * MIB]

@@ -88,15 +88,3 @@ def test_a_frozen_exporter_is_noticed(start: StartBench):
                 assert "BrokenResourceError" in stream.line(10)
             finally:
                 bench.process.send_signal(signal.SIGCONT)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(60)
-def test_a_frozen_client_harms_nobody_and_is_let_go(start: StartBench):
-    with start("tcp") as bench, bench.connected() as other, bench.role("streams") as client:
-        assert client.line() == "busy"
-        client.process.send_signal(signal.SIGSTOP)
-        started = time.monotonic()
-        assert other.children["probe"].call("echo", "hello") == "hello"
-        assert time.monotonic() - started < 1
-        wait_for(lambda: sum(" ended by" in event for event in bench.events()) == 20, 30, bench.events)
