@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 FLOOD_SECONDS = 1.0
 
-LIMITS = {http2.continuations: 128 * MIB, http2.garbage: 128 * MIB}
-"""What gRPC takes for gigabytes that it parses and drops; it does not grow with them."""
+LIMITS = {http2.continuations: 192 * MIB, http2.garbage: 384 * MIB}
+"""What gRPC takes for a gigabyte per second that it reads and drops; it does not keep what it read."""
 
 
 def assert_served(bystander: DriverClient) -> None:
