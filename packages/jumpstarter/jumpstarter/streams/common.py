@@ -45,23 +45,33 @@ async def copy_stream(dst: AnyByteSendStream, src: AnyByteReceiveStream) -> None
     """
     closed: PeerClosed | None = None
     try:
-        if isinstance(src, ByteReceiveStream):
-            send = getattr(dst, "send_some", dst.send)  # of a stream that may join what is sent
-            size = MIN_CHUNK
-            while True:
-                data = await src.receive(size)
-                await send(data)
-                size = min(4 * size, CHUNK) if len(data) == size else MIN_CHUNK if 4 * len(data) < size else size
-        else:
-            while True:
-                await dst.send(await src.receive())
+        async for chunk in chunks_of(src):
+            await dst.send(chunk)
     except PeerClosed as e:
         closed = e
-    except EndOfStream:
-        pass
     await end_stream(dst)
     if closed is not None:
         raise closed
+
+
+async def chunks_of(src: AnyByteReceiveStream, most: int = CHUNK) -> AsyncGenerator[bytes]:
+    """What comes from a stream until it ends; of a byte stream at most `most` bytes at once, and fewer while few come.
+
+    Raises PeerClosed at an end after which the peer reads no more, and whatever breaks the stream.
+    """
+    try:
+        if not isinstance(src, ByteReceiveStream):
+            while True:
+                yield await src.receive()
+        size = MIN_CHUNK
+        while True:
+            data = await src.receive(size)
+            yield data
+            size = min(4 * size, most) if len(data) == size else MIN_CHUNK if 4 * len(data) < size else size
+    except PeerClosed:
+        raise
+    except EndOfStream:
+        return
 
 
 async def end_stream(stream: AnyByteSendStream) -> None:
@@ -82,6 +92,11 @@ async def join_streams(a: AnyByteStream, b: AnyByteStream) -> None:
         if join := getattr(one, "join", None):  # a stream that knows a shorter way
             await join(other)
             return
+    await join_by_copying(a, b)
+
+
+async def join_by_copying(a: AnyByteStream, b: AnyByteStream) -> None:
+    """`join_streams` for any two streams."""
     failure: list[BaseException] = []
     async with create_task_group() as tasks:
         scope = tasks.cancel_scope

@@ -6,7 +6,6 @@ it leaves to protobuf.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from jumpstarter_protocol.jumpstarter.v1.router_pb2 import StreamRequest
@@ -27,20 +26,17 @@ class Frame(NamedTuple):
     kind: int = DATA
 
 
-@dataclass
-class Outgoing:
-    """A frame that waits to be written, and how large it counts when other bytes might join it."""
+class Outgoing(NamedTuple):
+    """A frame to be written."""
 
     kind: int
-    chunks: list[bytes]
-    size: int
+    payload: bytes | memoryview = b""
 
     def serialize(self) -> bytes:
-        """The wire form of the frame whose payload is all the chunks."""
-        size = sum(map(len, self.chunks))
-        head = _PAYLOAD + _varint(size) if size else b""
+        """The wire form."""
+        head = _PAYLOAD + _varint(len(self.payload)) if self.payload else b""
         tail = _TYPE + _varint(self.kind) if self.kind else b""
-        return b"".join((head, *self.chunks, tail))
+        return b"".join((head, self.payload, tail))
 
 
 def decode(data: bytes) -> Frame:

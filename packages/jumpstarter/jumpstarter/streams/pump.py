@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from . import frames
-from .frames import MAX_FRAME, Frame, Outgoing
+from .frames import Outgoing
 
 AHEAD = 2
 """Messages that are read before somebody asks, and that wait to be written, at most."""
@@ -101,28 +100,21 @@ class Reader:
 
 
 class Writer:
-    """Writes frames in order, a few behind its callers.
-
-    Bytes whose boundaries do not matter are joined while they wait, so that a busy stream moves in large messages.
-    """
+    """Writes frames in order, a few behind its callers."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._slots = Slots()
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, frame: Frame) -> None:
-        """Take a frame for writing; waits while AHEAD of them wait. Raises what writing an earlier one raised."""
-        await self._put(Outgoing(frame.kind, [frame.payload], MAX_FRAME))
+    @property
+    def is_started(self) -> bool:
+        """Whether frames may be waiting; then nobody else may write."""
+        return self._task is not None
 
-    async def write_some(self, data: bytes) -> None:
-        """Take bytes for writing, in a frame with others of the kind if these are still waiting."""
-        items = self._slots.items
-        if len(items) > 1 and (last := items[-1]).size + len(data) <= MAX_FRAME:
-            last.chunks.append(data)
-            last.size += len(data)
-            return
-        await self._put(Outgoing(frames.DATA, [data], len(data)))
+    async def write(self, frame: Outgoing) -> None:
+        """Take a frame for writing; waits while AHEAD of them wait. Raises what writing an earlier one raised."""
+        await self._put(frame)
 
     async def finish(self) -> None:
         """Half-close after what was written, where the call is a client's; returns when all is written."""

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar, cast
 
 import grpc
 from anyio import BrokenResourceError, CancelScope, ClosedResourceError, EndOfStream, current_time, move_on_after
 from anyio.abc import AnyByteStream, ObjectStream
 
 from . import frames
-from .common import PeerClosed, broken, copy_stream, end_stream
-from .frames import MAX_FRAME, Frame
+from .common import PeerClosed, broken, chunks_of, end_stream, join_by_copying
+from .frames import MAX_FRAME
 from .memory import keep_freed_memory
 from .metadata import MetadataStreamAttributes
 from .pump import Call, Reader, Writer
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CLOSE = b"close"
 """Payload of the GOAWAY of a sender that reads no more."""
@@ -35,6 +37,9 @@ FINISH_TIMEOUT = 5.0
 
 LINGER_TIMEOUT = 0.1
 """Seconds that closing leaves other peers, who never say so, before the call is cancelled."""
+
+CANCEL_TIMEOUT = 0.2
+"""Seconds in which an await of gRPC ends after its call was cancelled."""
 
 
 class RouterStream(ObjectStream[bytes]):
@@ -54,7 +59,6 @@ class RouterStream(ObjectStream[bytes]):
         self._eof_received: EndOfStream | None = None
         self._eof_sent = False
         self._closed = False
-        self._in_read = False
 
     async def opened(self) -> dict[str, str]:
         """At the client's end: wait until the exporter has opened the stream, and return what it says of it."""
@@ -109,22 +113,13 @@ class RouterStream(ObjectStream[bytes]):
 
     async def send(self, item: bytes) -> None:
         """Send bytes in one frame, or in several of at most MAX_FRAME; waits while the peer does not keep up."""
-        await self._send(item, lambda part: self._writer.write(Frame(part)))
-
-    async def send_some(self, item: bytes) -> None:
-        """The same for bytes of a byte stream, which may share a frame with what was sent before."""
-        await self._send(item, self._writer.write_some)
-
-    async def _send(self, item: bytes, write: Callable[[bytes], Any]) -> None:
         if self._closed or self._eof_sent:
             raise ClosedResourceError
+        view = memoryview(item)
         try:
-            if len(item) <= MAX_FRAME:
-                await write(item)
-            else:
-                view = memoryview(item)
-                for start in range(0, len(item), MAX_FRAME):
-                    await write(bytes(view[start : start + MAX_FRAME]))
+            await self._writer.write(frames.Outgoing(frames.DATA, view[:MAX_FRAME]))
+            for start in range(MAX_FRAME, len(item), MAX_FRAME):
+                await self._writer.write(frames.Outgoing(frames.DATA, view[start : start + MAX_FRAME]))
         except Exception as e:
             raise _broken_by(e) from e
 
@@ -137,7 +132,7 @@ class RouterStream(ObjectStream[bytes]):
             return
         self._eof_sent = True
         try:
-            await self._writer.write(Frame(payload, frames.GOAWAY))
+            await self._writer.write(frames.Outgoing(frames.GOAWAY, payload))
             await self._writer.finish()
         except Exception as e:
             raise _broken_by(e) from e
@@ -147,56 +142,58 @@ class RouterStream(ObjectStream[bytes]):
     async def join(self, other: AnyByteStream) -> None:
         """Copy both ways between this stream and another until both directions have ended; see `join_streams`.
 
-        The shortest way for the bytes: gRPC is read in the task that writes to `other`. Such a read is never cancelled,
-        it ends with the call.
+        The shortest way for the bytes: one task for each direction awaits gRPC itself. Such an await is never
+        cancelled, it ends with the call.
         """
-        reading = asyncio.ensure_future(self._copy_to(other))
-        sending = asyncio.ensure_future(copy_stream(self, other))
+        if self._reader.is_started or self._writer.is_started:  # they have frames that come first
+            await join_by_copying(self, other)
+            return
+        reading, sending = _Copy(self._copy_to, other), _Copy(self._copy_from, other)
         try:
-            done, _ = await asyncio.wait((reading, sending), return_when=asyncio.FIRST_EXCEPTION)
+            done, _ = await asyncio.wait((reading.task, sending.task), return_when=asyncio.FIRST_EXCEPTION)
         finally:
-            await self._stop_copying(reading, sending)
+            await self._stop(reading, sending)
         for task in done:
             if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, PeerClosed):
                 raise error
 
-    async def _copy_to(self, other: AnyByteStream) -> None:
+    async def _copy_to(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what the peer sends, then end `other` that way; raises PeerClosed when the peer reads no more either."""
-        read = self._reader.read if self._reader.is_started else self._call.read
-        try:
-            while self._eof_received is None:
-                self._in_read = True
-                frame = await read()
-                self._in_read = False
-                if (payload := await self._take(frame)) is not None:
-                    await other.send(payload)
-        except grpc.RpcError as e:
-            raise _broken_by(e) from e
-        except asyncio.CancelledError:
-            if self._in_read and not self._closed:
-                raise broken("the stream was cancelled") from None
-            raise
+        while self._eof_received is None:
+            if (payload := await self._take(await copy.grpc(self._call.read()))) is not None:
+                await other.send(payload)
         await end_stream(other)
         if isinstance(self._eof_received, PeerClosed):
             raise self._eof_received
 
-    async def _stop_copying(self, reading: asyncio.Future[None], sending: asyncio.Future[None]) -> None:
-        """End both copies and wait for them, if they have not ended; but an exporter's read ends only with the call."""
-        ending: list[asyncio.Future[None]] = []
-        for task in (reading, sending):
-            task.add_done_callback(_retrieve)
-            if task.done():
-                continue
-            if task is sending or not self._in_read:
+    async def _copy_from(self, other: AnyByteStream, copy: _Copy) -> None:
+        """Copy what comes from `other`, then say GOAWAY."""
+        async for chunk in chunks_of(other, MAX_FRAME):
+            await copy.grpc(self._call.write(frames.Outgoing(frames.DATA, chunk)))
+        self._eof_sent = True
+        await copy.grpc(self._call.write(frames.Outgoing(frames.GOAWAY)))
+        if self._client is not None:
+            await copy.grpc(self._client.done_writing())
+
+    async def _stop(self, *copies: _Copy) -> None:
+        """End the copies that have not ended and wait for them; but an exporter's await of gRPC ends with its call."""
+        ending = [
+            copy.task for copy in copies if not copy.task.done() and (not copy.in_grpc or self._client is not None)
+        ]
+        for copy in copies:
+            if copy.task in ending:
+                if copy.in_grpc:
+                    self.abort()
+                else:
+                    copy.task.cancel()
+        if not ending:
+            return
+        with CancelScope(shield=True):
+            _, stuck = await asyncio.wait(ending, timeout=CANCEL_TIMEOUT)
+            for task in stuck:  # grpcio 1.85: a write before the call's start is not told that the call was cancelled
                 task.cancel()
-            elif self._client is not None:
-                self.abort()
-            else:
-                continue
-            ending.append(task)
-        if ending:
-            with CancelScope(shield=True):
-                await asyncio.wait(ending)
+            if stuck:
+                await asyncio.wait(stuck)
 
     # the end
 
@@ -226,7 +223,7 @@ class RouterStream(ObjectStream[bytes]):
     async def _finished(self) -> None:
         """Wait until the call has ended, reading on where the peer may still be sending."""
         if self._eof_received is not None:
-            await self._client.code()
+            await cast(Any, self._client).code()
             return
         while await self._reader.read() is not grpc.aio.EOF:
             pass
@@ -238,6 +235,27 @@ class RouterStream(ObjectStream[bytes]):
             self._client.cancel()
         self._reader.stop()
         self._writer.stop()
+
+
+class _Copy:
+    """A task that copies one direction of a stream, and whether it awaits gRPC at the moment."""
+
+    def __init__(self, copy: Callable[[AnyByteStream, _Copy], Coroutine[Any, Any, None]], other: AnyByteStream) -> None:
+        self.in_grpc = False
+        self.task = asyncio.ensure_future(copy(other, self))
+        self.task.add_done_callback(_retrieve)
+
+    async def grpc(self, awaitable: Awaitable[T]) -> T:
+        """Await an operation of gRPC; raises what it raises as the error of a stream."""
+        self.in_grpc = True
+        try:
+            result = await awaitable
+        except asyncio.CancelledError:  # by the call: nobody else cancels this task now
+            raise broken("the stream was cancelled") from None
+        except Exception as e:
+            raise _broken_by(e) from e
+        self.in_grpc = False
+        return result
 
 
 def _broken_by(error: Exception) -> Exception:
