@@ -50,8 +50,13 @@ class Composite(CompositeInterface, Driver):
                 raise ConfigurationError(problem)
 
 
-_followed: ContextVar[tuple["Proxy", ...]] = ContextVar("followed", default=())
+Trail = ContextVar[tuple["Proxy", ...]]
+
+_enumerated: Trail = ContextVar("enumerated", default=())
 """The proxies on the way from the root to where the tree is being enumerated."""
+
+_resolved: Trail = ContextVar("resolved", default=())
+"""The proxies that the ref of another one leads through, while it is being resolved."""
 
 
 @dataclass(kw_only=True)
@@ -78,7 +83,7 @@ class Proxy(Driver):
 
         Raises ConfigurationError when there is no target, or when the way there comes back to this proxy.
         """
-        with self._following(name):
+        with self._following(_enumerated, name):
             self._target = self._find(root if root is not None else self, name)
             return self._target.enumerate(root=root, parent=parent, name=name)
 
@@ -97,16 +102,16 @@ class Proxy(Driver):
         return getattr(target, name)
 
     @contextmanager
-    def _following(self, name: str | None) -> Generator[None]:
-        followed = _followed.get()
+    def _following(self, trail: Trail, name: str | None) -> Generator[None]:
+        followed = trail.get()
         if any(proxy is self for proxy in followed):
             way = " -> ".join(proxy.ref for proxy in (*followed, self))
             raise self._error(name, f"the reference leads back to itself ({way})")
-        token = _followed.set((*followed, self))
+        token = trail.set((*followed, self))
         try:
             yield
         finally:
-            _followed.reset(token)
+            trail.reset(token)
 
     def _find(self, root: Driver, name: str | None) -> Driver:
         """The driver that `ref` names; it may be a proxy again."""
@@ -125,7 +130,7 @@ class Proxy(Driver):
 
     def _resolved(self, root: Driver, name: str) -> Driver:
         """The driver at the end of this proxy and those that it leads to."""
-        with self._following(name):
+        with self._following(_resolved, name):
             target = self._find(root, name)
             return target._resolved(root, self.ref) if isinstance(target, Proxy) else target
 

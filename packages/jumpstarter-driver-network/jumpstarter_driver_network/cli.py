@@ -33,8 +33,7 @@ def network_commands(client: "NetworkClient") -> click.Group:
 
         forward = TcpPortforwardAdapter(client=client, local_host=address, local_port=port)
         with forward as (host, bound):
-            click.echo(f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
-            _wait_for_ctrl_c(client)
+            _serve(client, f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
 
     @base.command()
     @click.argument("path", type=click.Path(path_type=Path), required=False)
@@ -46,8 +45,7 @@ def network_commands(client: "NetworkClient") -> click.Group:
         from .adapters import UnixPortforwardAdapter
 
         with UnixPortforwardAdapter(client=client, path=path) as bound:
-            click.echo(bound)
-            _wait_for_ctrl_c(client)
+            _serve(client, str(bound))
 
     @base.command()
     @click.option("--host", is_flag=True, help="Print the host only.")
@@ -62,11 +60,12 @@ def network_commands(client: "NetworkClient") -> click.Group:
     return base
 
 
-def _wait_for_ctrl_c(client: "NetworkClient") -> None:
-    """Wait until the user says that it is enough; raises what says so when the exporter is gone before."""
+def _serve(client: "NetworkClient", address: str) -> None:
+    """Print the address and wait until the user says that it is enough; raises when the exporter is gone before."""
     from .forwarding import exporter_lost
 
     waiting = client.portal.start_task_soon(exporter_lost, client)
     with suppress(KeyboardInterrupt):
+        click.echo(address)
         waiting.result()
     waiting.cancel()

@@ -35,7 +35,7 @@ def describe(client: DriverClient) -> str:
     rows = [_row(name, child) for name, child in client.children.items()]
     if not rows:
         rows = [_row(type(client).__name__, client)]
-    first = next(iter(client.children), None)
+    first = next((name for name, child in client.children.items() if hasattr(child, "cli")), None)
     hint = f"j {first} --help" if first else "j --help"
     return f"{draw(rows)}\n\nMore: {hint}"
 
@@ -59,7 +59,7 @@ def _text(client: DriverClient, command: click.Command | None) -> str:
             return one_line(client.description or "")  # a mere group: the tree shows what is in it
         offers = f"[{', '.join(names)}]"
     else:
-        offers = ""
+        offers = "" if command is not None else "(no commands: use it from Python)"
     about = client.description or (command.get_short_help_str(60) if command is not None else "")
     return one_line(f"{about}  {offers}".strip())
 

@@ -14,6 +14,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.enums import ExporterStatus
 from ..common.exceptions import ConnectionError, JumpstarterException
+from ..common.limits import MAX_MESSAGE
 from ..common.metadata import Metadata
 from ..common.values import decode_value, encode_into
 
@@ -77,6 +78,8 @@ def driver_error(error: grpc.RpcError, where: str) -> DriverError:
 
 def error_of(code: grpc.StatusCode, details: str | None, where: str) -> DriverError:
     """The exception for the status of a call."""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (details or ""):
+        details = f"more data than one message carries ({MAX_MESSAGE >> 20} MiB); use a byte stream or a file"
     return _ERRORS.get(code, DriverError)(f"{where}: {details or code.name}")
 
 

@@ -70,7 +70,9 @@ def _not_found(module: str) -> str:
     parent, _, name = module.rpartition(".")
     if not parent:
         similar = _similar_package(module)
-        return f"package {module!r} is not installed; pip install {module.replace('_', '-')}{similar}"
+        if module.startswith("jumpstarter_driver_"):
+            return f"package {module!r} is not installed; pip install {module.replace('_', '-')}{similar}"
+        return f"module {module!r} is not found; install its package, or name its folder in PYTHONPATH{similar}"
     from pkgutil import iter_modules
 
     package = sys.modules.get(parent)

@@ -56,7 +56,7 @@ class ExportedMethod:
     def arguments(self, driver: object, args: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method's annotations want them, for `function(*args, **kwargs)`; the driver comes first.
 
-        Raises ValueError that names the method, and the parameter with what was expected and what came.
+        Raises ValueError that names the parameter, with what was expected and what came.
         """
         if not args and self._needs_nothing:
             return (driver,), {}
@@ -64,7 +64,7 @@ class ExportedMethod:
         try:
             bound = signature.bind(driver, *args)
         except TypeError as e:
-            raise ValueError(f"{self.name}(): {e}") from None
+            raise ValueError(str(e)) from None
         for name, convert in converters.items():
             if name not in bound.arguments:
                 continue
@@ -73,7 +73,7 @@ class ExportedMethod:
             try:
                 bound.arguments[name] = tuple(map(convert, value)) if variadic else _converted(convert, value)
             except ValueError as e:
-                raise ValueError(f"{self.name}(): {name}: {e}") from e
+                raise ValueError(f"{name}: {e}") from e
         return bound.args, bound.kwargs
 
 

@@ -19,6 +19,7 @@ from anyio import Event, create_task_group, open_signal_receiver, to_thread
 from ..common.enums import ExporterStatus
 from ..common.exceptions import BusyError, ConfigurationError
 from ..common.limits import SHUTDOWN
+from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
 from .session import Session
 
@@ -93,7 +94,8 @@ async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGe
 @asynccontextmanager
 async def _session(config: ExporterConfigV1Alpha1) -> AsyncGenerator[Session]:
     root = await to_thread.run_sync(config.instantiate)
-    async with Session(root_device=root) as session:
+    labels = {NAME_LABEL: config.metadata.name}
+    async with Session(root_device=root, labels=labels, motd=config.motd or "") as session:
         session.update_status(ExporterStatus.LEASE_READY)
         yield session
 

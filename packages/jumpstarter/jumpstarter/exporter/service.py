@@ -133,10 +133,8 @@ class SessionService:
         self, context: Context, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, error: BaseException
     ) -> NoReturn:
         code, text = status_of(error)
-        if code is grpc.StatusCode.UNKNOWN:
-            logger.info("call of %s failed: %s", request.method, text, exc_info=error)
-        else:
-            logger.debug("call of %s: %s: %s", request.method, code.name, text)
+        logger.info("call of %s failed: %s: %s", request.method, code.name, text)
+        logger.debug("where it failed", exc_info=error)
         await context.abort(code, text)
         raise AssertionError("abort returned")
 
