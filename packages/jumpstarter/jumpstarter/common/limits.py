@@ -53,7 +53,6 @@ UNIX_OPTIONS = _COMMON
 
 TCP_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
-    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     _PING_TIMEOUT,
