@@ -109,14 +109,15 @@ class StorageClient(DriverClient):
         return written
 
     def dump(self, path: str | PathLike[str]) -> dict[str, Any]:
-        """Read the medium into a file, and connect it to the board. A file that could not be completed is removed."""
-        try:
-            with Path(path).open("wb") as file:
-                self.host()
-                read = self._transfer("read", file)
-        except BaseException:
-            Path(path).unlink(missing_ok=True)
-            raise
+        """Read the medium into a file, and connect it to the board.
+
+        A file that is there is replaced once everything was read; when something fails, it stays as it was.
+        """
+        from .files import replacing
+
+        with replacing(Path(path)) as file:
+            self.host()
+            read = self._transfer("read", file)
         self.dut()
         return read
 

@@ -174,7 +174,45 @@ def test_a_failed_flash_leaves_the_medium_at_the_host(client: VirtualBoardClient
     assert client.storage.state() == "host"
     with pytest.raises(DriverError, match="no medium in the slot"):
         client.storage.dump(tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
+    assert list(tmp_path.iterdir()) == [image]
+
+
+def test_a_failed_dump_leaves_the_file_that_was_there(client: VirtualBoardClient, tmp_path: Path):
+    copy = tmp_path / "copy"
+    copy.write_bytes(b"the last good one")
+    client.inject("medium-absent")
+    with pytest.raises(DriverError, match="no medium in the slot"):
+        client.storage.dump(copy)
+    assert copy.read_bytes() == b"the last good one"
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_dump_replaces_the_file_behind_a_link_and_keeps_its_mode(client: VirtualBoardClient, tmp_path: Path):
+    copy, link = tmp_path / "copy", tmp_path / "link"
+    copy.write_bytes(b"x" * 10_000)
+    copy.chmod(0o640)
+    link.symlink_to(copy)
+    assert client.storage.dump(link)["bytes"] == copy.stat().st_size == 4096
+    assert copy.stat().st_mode & 0o777 == 0o640
+    assert link.is_symlink()
+
+
+def test_a_dump_to_what_is_no_regular_file_is_written_in_place(client: VirtualBoardClient, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    read = client.storage.dump(pipe)
+    reader.join(5)
+    assert hashlib.sha256(received[0]).hexdigest() == read["sha256"]
+    client.inject("medium-absent")
+    reader = threading.Thread(target=pipe.read_bytes)
+    reader.start()
+    with pytest.raises(DriverError, match="no medium in the slot"):
+        client.storage.dump(pipe)
+    reader.join(5)
+    assert pipe.is_fifo()
 
 
 def test_button_and_led_have_levels(client: VirtualBoardClient):
