@@ -35,6 +35,9 @@ DELIVERY_TIMEOUT = 1.0
 
 MAX_DATAGRAM = 65535
 
+_LOST = {errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH}
+"""What receiving says of a datagram that was sent before; the socket is as good as it was."""
+
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Seconds of silence until the first probe (Linux's name and macOS's), seconds between probes, and their number."""
 
@@ -173,6 +176,8 @@ class DatagramStream(ObjectStream[bytes]):
             except BlockingIOError:
                 await wait_readable(self._sock)
             except OSError as e:
+                if e.errno not in _LOST:
+                    raise SocketBroken(f"{self._name}: {_reason(e)}") from None
                 self._lost(e)
 
     async def send(self, item: bytes) -> None:

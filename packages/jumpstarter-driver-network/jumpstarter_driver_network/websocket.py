@@ -68,10 +68,12 @@ class WebsocketNetwork(NetworkInterface, Driver):
 
     @export
     def address(self) -> str:
-        """The URL."""
+        """The URL without its query, which may be a secret; refused where one has to log in."""
         if not self.enable_address:
             raise ValueError("the address is not given to clients (enable_address is false); use a port forward")
-        return self.url
+        if "@" in urlsplit(self.url).netloc:
+            raise ValueError("the address is not given to clients, it has a user name or password; use a port forward")
+        return self._shown_url
 
     @property
     def _shown_url(self) -> str:

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from anyio import BrokenResourceError
+from anyio import BrokenResourceError, fail_after, run
 from jumpstarter.client.core import DriverError, DriverInvalidArgument
 from jumpstarter.common import utils
 from jumpstarter.driver import Driver
 from jumpstarter_driver_network.driver import UdpNetwork
+from jumpstarter_driver_network.streams import DatagramStream
 
 
 def serve(root: Driver) -> AbstractContextManager[Any]:
@@ -72,6 +73,15 @@ def test_a_refused_datagram_is_lost_and_the_next_one_arrives(
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         f"udp 127.0.0.1:{address[1]}: a datagram was lost: Connection refused"
     ]
+
+
+def test_a_socket_that_cannot_receive_is_broken() -> None:
+    async def receive() -> None:
+        with socket.socket() as unconnected, fail_after(5):
+            await DatagramStream(unconnected, "udp board:69").receive()
+
+    with pytest.raises(BrokenResourceError, match=r"udp board:69: "):
+        run(receive)
 
 
 def test_what_fits_no_datagram_is_an_error(peer: socket.socket) -> None:

@@ -159,6 +159,17 @@ def test_an_answer_that_is_no_web_socket_says_so() -> None:
         thread.join()
 
 
+def test_the_address_has_no_secrets() -> None:
+    with serve(WebsocketNetwork(url="wss://board.example/port?token=secret")) as client:
+        assert client.address() == "wss://board.example/port"
+    with (
+        serve(WebsocketNetwork(url="wss://lab:secret@board.example/port")) as client,
+        pytest.raises(DriverInvalidArgument, match="use a port forward") as caught,
+    ):
+        client.address()
+    assert "secret" not in str(caught.value)
+
+
 def test_the_address_is_given_unless_it_is_disabled() -> None:
     with serve(WebsocketNetwork(url="wss://board.example/port")) as client:
         assert client.address() == "wss://board.example/port"
