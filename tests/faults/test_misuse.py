@@ -94,7 +94,7 @@ def test_arguments_have_to_fit(wire: Raw, kind: str):
     for args in (too_many, [wrong], [Value(number_value=0.5)], [nested(3)]):
         code, text = wire.status(kind, call(wire.probe, method, *args))
         assert code is INVALID, args
-        assert text.startswith(f"{method}(): ")
+        assert "expected" in text or "arguments" in text, text
         assert "\n" not in text
     assert wire.status("DriverCall", call(wire.probe, "number"))[0] is INVALID
     assert wire.status("DriverCall", call(wire.probe, "number", one))[0] is grpc.StatusCode.OK

@@ -99,7 +99,7 @@ def with_head(text: str) -> str:
     return "metadata: {namespace: default, name: demo}\n" + dedent(text)
 
 
-def test_the_first_example_of_the_manual_loads(tmp_path: Path) -> None:
+def test_the_usual_file_for_a_controller_loads(tmp_path: Path) -> None:
     config = load(tmp_path, SEED)
     assert (config.apiVersion, config.kind) == (CONFIG_API_VERSION, "ExporterConfig")
     assert config.metadata == ObjectMeta(namespace="default", name="demo")

@@ -474,7 +474,7 @@ class TestTree:
         assert root.description == "Lab"
         assert root.children["group"].description == "Everything of one board"
 
-    def test_the_first_example_of_the_manual_names_what_to_install(self, tmp_path: Path) -> None:
+    def test_a_driver_that_is_not_installed_is_named_with_what_to_install(self, tmp_path: Path) -> None:
         problems = tree_problems(
             """\
             dutlink:

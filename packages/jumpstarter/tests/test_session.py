@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import grpc
 import pytest
-from anyio import create_task_group, fail_after
+from anyio import BrokenResourceError, create_task_group, fail_after
+from anyio.abc import ObjectStream
 from jumpstarter.client import DriverClient
 from jumpstarter.client.base import StubDriverClient
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
-from jumpstarter.client.core import ExporterNotReady
+from jumpstarter.client.core import DriverError, ExporterNotReady
 from jumpstarter.client.tree import InvalidReport, Policy, build_tree
 from jumpstarter.common import ExporterStatus
 from jumpstarter.common.enums import LogSource
@@ -25,7 +27,7 @@ from jumpstarter.common.exceptions import (
 )
 from jumpstarter.common.importlib import import_class
 from jumpstarter.common.utils import env, serve
-from jumpstarter.driver import Driver, export
+from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.exporter import Session
 from jumpstarter.exporter.logging import LogHistory, LogLine
 from jumpstarter.streams.portal import LazyPortal
@@ -212,6 +214,116 @@ async def test_readers_wait_for_lines_of_any_thread_and_end_with_the_history() -
     assert sorted(seen, key=int) == [str(i) for i in range(100) for _ in range(2)]
 
 
+def test_a_client_in_the_same_process_does_not_echo_the_log_into_itself(
+    host: tuple[Session, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with connect(Endpoint(str(host[1])), Policy(unsafe=True)) as client, client.log_stream():
+        client.call("on")
+        for _ in range(100):
+            if any(record.name == "exporter:driver" for record in caplog.records):
+                break
+            threading.Event().wait(0.02)
+        client.call("on")
+    assert sum("lamp is on" in record.getMessage() for record in caplog.records) <= 4
+
+
+class Fragile(Lamp):
+    """Drivers that misbehave."""
+
+    @export
+    def slow(self) -> None:
+        self.events.append("slow begins")
+        threading.Event().wait(0.5)
+        self.events.append("slow ends")
+
+    @exportstream
+    @asynccontextmanager
+    async def exiting(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        yield _Exiting()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.events: list[str] = []
+        self.reset_error: BaseException | None = None
+
+    def reset(self) -> None:
+        self.events.append("reset")
+        if self.reset_error is not None:
+            raise self.reset_error
+
+    def close(self) -> None:
+        super().close()
+        self.events.append("close")
+
+
+class _Exiting(ObjectStream[bytes]):
+    async def receive(self) -> bytes:
+        raise SystemExit(3)
+
+    async def send(self, item: bytes) -> None: ...
+    async def send_eof(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+def test_a_driver_is_not_closed_while_one_of_its_methods_runs() -> None:
+    driver = Fragile()
+    with serve(driver) as client:
+        items = threading.Thread(target=_ignoring_errors, args=(client, "slow"))
+        items.start()
+        while "slow begins" not in driver.events:
+            threading.Event().wait(0.01)
+    items.join()
+    assert driver.events == ["reset", "slow begins", "slow ends", "close"]
+
+
+def _ignoring_errors(client: DriverClient, method: str) -> None:
+    with suppress(DriverError):  # the exporter ends under the call
+        client.call(method)
+
+
+def test_reset_waits_for_running_calls_and_a_bad_one_ends_nothing() -> None:
+    child = Fragile()
+    with serve(Lamp(children={"child": child})) as client:
+        call = threading.Thread(target=client.children["child"].call, args=("slow",))
+        call.start()
+        while "slow begins" not in child.events:
+            threading.Event().wait(0.01)
+        client.stub.blocking.Reset(pb.ResetRequest())
+        call.join()
+        assert child.events == ["reset", "slow begins", "slow ends", "reset"]
+        child.reset_error = SystemExit(3)
+        with pytest.raises(grpc.RpcError, match="SystemExit"):
+            client.stub.blocking.Reset(pb.ResetRequest())
+        child.reset_error = None
+        client.call("on")
+
+
+def test_a_stream_that_raises_system_exit_ends_nothing_else() -> None:
+    with serve(Fragile()) as client:
+        with client.stream("exiting") as stream, pytest.raises(BrokenResourceError, match="SystemExit"):
+            stream.receive()
+        client.call("on")
+
+
+def test_drivers_are_closed_when_one_cannot_be_reset() -> None:
+    good, bad = Fragile(), Fragile()
+    bad.reset_error = OSError("no power")
+    with pytest.raises(OSError, match="no power") as caught, serve(Lamp(children={"good": good, "bad": bad})):
+        pass
+    assert caught.value.__notes__ == ["while resetting bad"]
+    assert good.events == ["reset", "close"]
+
+
+def test_a_child_that_appears_at_reset_is_part_of_the_tree() -> None:
+    class Growing(Lamp):
+        def reset(self) -> None:
+            self.children["late"] = Lamp()
+
+    with serve(Growing()) as client:
+        client.children["late"].call("on")
+
+
 # the client's side
 
 
@@ -254,6 +366,7 @@ def report(uuid: int, parent: int | None = None, name: str = "") -> pb.DriverIns
         [report(1, parent=9)],
         [report(1), report(2, parent=3, name="a")],
         [report(1), report(2, parent=1)],
+        [report(1), *(report(i + 1, parent=i, name="x") for i in range(1, 3000))],
         [report(1), report(2, parent=1, name="a"), report(3, parent=1, name="a")],
         [pb.DriverInstanceReport(uuid="x")],
     ],

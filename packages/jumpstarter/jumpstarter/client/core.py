@@ -214,8 +214,7 @@ class AsyncDriverClient(Metadata):
     async def check_exporter_status(self) -> None:
         """Raise ExporterNotReady unless the exporter takes calls."""
         status = await self.get_status_async()
-        ready = {ExporterStatus.LEASE_READY, ExporterStatus.BEFORE_LEASE_HOOK, ExporterStatus.AFTER_LEASE_HOOK}
-        if status is not None and status not in ready:
+        if status is not None and not status.is_ready:
             raise ExporterNotReady(f"exporter is {status.name}")
 
     async def end_session_async(self) -> bool:

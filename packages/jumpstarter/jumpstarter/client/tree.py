@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 MAX_DRIVERS = 10_000
 
+MAX_DEPTH = 100
+"""How deep drivers may nest."""
+
 
 class InvalidReport(JumpstarterException):
     """The exporter's report is not a tree of drivers."""
@@ -47,6 +50,7 @@ class _Node:
     """One entry of the report, with what is below it."""
 
     report: Any
+    depth: int
     path: str
     children: dict[str, _Node]
 
@@ -72,11 +76,13 @@ def _tree(reports: list[Any]) -> _Node:
         if parent is None:
             if root is not None or report.parent_uuid:
                 raise InvalidReport(f"the exporter's report has no parent for driver {name or report.uuid!r}")
-            root = latest[report.uuid] = _Node(report, "", {})
+            root = latest[report.uuid] = _Node(report, 0, "", {})
             continue
         if not name or name in parent.children:
             raise InvalidReport(f"the exporter's report has two drivers {name!r} under {parent.path or 'the root'}")
-        node = _Node(report, f"{parent.path}.{name}" if parent.path else name, {})
+        if parent.depth == MAX_DEPTH:
+            raise InvalidReport(f"the exporter's report nests drivers deeper than {MAX_DEPTH}")
+        node = _Node(report, parent.depth + 1, f"{parent.path}.{name}" if parent.path else name, {})
         latest[report.uuid] = parent.children[name] = node
     assert root is not None
     return root

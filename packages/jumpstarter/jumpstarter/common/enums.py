@@ -18,6 +18,7 @@ class ProtocolEnum(IntEnum):
         return cls(value)
 
     def to_proto(self) -> int:
+        """The number on the wire."""
         return int(self)
 
     @property
@@ -41,6 +42,11 @@ class ExporterStatus(ProtocolEnum):
     AFTER_LEASE_HOOK = 5
     BEFORE_LEASE_HOOK_FAILED = 6
     AFTER_LEASE_HOOK_FAILED = 7
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether drivers may be used."""
+        return self in (self.LEASE_READY, self.BEFORE_LEASE_HOOK, self.AFTER_LEASE_HOOK)
 
 
 class LogSource(ProtocolEnum):

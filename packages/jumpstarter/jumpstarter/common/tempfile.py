@@ -13,8 +13,7 @@ from typing import Any
 from anyio import create_task_group, create_tcp_listener, create_unix_listener
 from anyio.abc import Listener, SocketAttribute, SocketStream
 
-MAX_SOCKET_PATH = 107
-"""Longest path of a unix socket on Linux, in bytes (unix(7)); macOS has 103."""
+from .runtime import check_socket_path
 
 Handler = Callable[[SocketStream], Awaitable[Any]]
 
@@ -26,12 +25,7 @@ def TemporarySocket() -> Generator[Path]:
     if base is None or not os.access(base, os.W_OK):
         base = None
     with tempfile.TemporaryDirectory(prefix="jumpstarter-", dir=base, ignore_cleanup_errors=True) as directory:
-        path = Path(directory) / "socket"
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise OSError(
-                f"{path}: too long for a unix socket ({MAX_SOCKET_PATH} bytes); set XDG_RUNTIME_DIR or TMPDIR"
-            )
-        yield path
+        yield check_socket_path(Path(directory) / "socket")
 
 
 @asynccontextmanager

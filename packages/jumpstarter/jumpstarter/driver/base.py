@@ -43,7 +43,7 @@ class Driver(Metadata, metaclass=ABCMeta):
     """Help texts of commands, by command name."""
 
     log_level: str = "INFO"
-    """Least severe level that this driver logs."""
+    """Least severe level that drivers of this class log; they share a logger, and the last one made decides."""
 
     logger: logging.Logger = field(init=False)
     """Log of this driver; its lines reach the clients of the session."""

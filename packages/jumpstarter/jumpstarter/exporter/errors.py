@@ -53,8 +53,8 @@ def _leaf(error: BaseException) -> BaseException:
 
 
 def _text(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    if isinstance(error, KeyError | SystemExit | KeyboardInterrupt | LookupError) and not isinstance(
+    text = "; ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", ())])
+    if isinstance(error, SystemExit | KeyboardInterrupt | LookupError) and not isinstance(
         error, UnknownInstance | UnknownMethod
     ):
         text = f"{type(error).__name__}: {error}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..common.enums import LogSource
@@ -16,6 +18,9 @@ MAX_LINE = 64 * 1024
 """Most characters of one line."""
 
 _NOISE = ("grpc", "asyncio")
+
+_ECHO = "exporter:"
+"""What the loggers begin with to which a client in the same process writes this very history."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class LogHistory:
         with self._lock:
             waiters, self._waiters = self._waiters, []
         for loop, event in waiters:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop has ended, and its readers with it
                 loop.call_soon_threadsafe(event.set)  # lines come from threads that anyio knows nothing of
 
     def _since(self, position: int) -> tuple[list[LogLine], int, int, asyncio.Event | None]:
@@ -84,13 +89,25 @@ class LogHistory:
         while True:
             lines, position, lost, event = self._since(position)
             if lost:
-                yield LogLine("WARNING", f"{lost} lines of log lost: this reader was too slow", LogSource.SYSTEM, 0)
+                text = f"{lost} lines of log lost: this reader was too slow"
+                yield LogLine("WARNING", text, LogSource.SYSTEM, time.time())
             for line in lines:
                 yield line
             if event is not None:
-                await event.wait()
+                try:
+                    await event.wait()
+                finally:
+                    with self._lock:
+                        self._waiters = [waiter for waiter in self._waiters if waiter[1] is not event]
             elif not lines:
                 return
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Whether a record is the session's own: not an echo of it, nor chatter of libraries."""
+    if record.name.startswith(_ECHO):
+        return False
+    return record.levelno >= logging.WARNING or not record.name.startswith(_NOISE)
 
 
 class LogHandler(logging.Handler):
@@ -99,7 +116,7 @@ class LogHandler(logging.Handler):
     def __init__(self, history: LogHistory) -> None:
         super().__init__()
         self._history = history
-        self.addFilter(lambda record: record.levelno >= logging.WARNING or not record.name.startswith(_NOISE))
+        self.addFilter(_is_wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

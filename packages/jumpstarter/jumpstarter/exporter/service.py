@@ -59,9 +59,7 @@ class SessionService:
         return pb.GetReportResponse(
             uuid=str(session.uuid),
             labels=session.labels,
-            reports=[
-                device.report(parent=parent, name=name) for _, parent, name, device in session.root_device.enumerate()
-            ],
+            reports=[device.report(parent=parent, name=name) for _, parent, name, device in session.tree()],
             motd=session.motd,
         )
 
@@ -141,11 +139,10 @@ class SessionService:
     # the session
 
     async def reset(self, request: pb.ResetRequest, context: Context) -> pb.ResetResponse:
-        root = self._session.root_device
         try:
             self._session.check_ready()
-            await self._session.run(root, root.reset)
-        except Exception as e:  # noqa: BLE001 becomes the status
+            await self._session.reset()
+        except DRIVER_FAILURES as e:
             await context.abort(*status_of(e))
         return pb.ResetResponse()
 

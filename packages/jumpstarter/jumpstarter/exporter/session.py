@@ -7,15 +7,16 @@ import logging
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
-from anyio import CancelScope, CapacityLimiter
+from anyio import CancelScope, CapacityLimiter, move_on_after
 from anyio.to_thread import run_sync
 
 from ..common.enums import ExporterStatus
+from ..common.limits import SHUTDOWN
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_READY = {ExporterStatus.LEASE_READY, ExporterStatus.BEFORE_LEASE_HOOK, ExporterStatus.AFTER_LEASE_HOOK}
 
 
 class NotReady(Exception):
@@ -68,7 +67,8 @@ class Session:
         self.status = StatusBoard()
         self.log = LogHistory()
         self._handler = LogHandler(self.log)
-        self._instances = {str(device.uuid): device for _, _, _, device in root_device.enumerate()}
+        self._instances: dict[str, Driver] = {}
+        self.tree()
         self._workers: dict[UUID, asyncio.Lock] = {}
         self._threads = CapacityLimiter(math.inf)  # one per driver, as its lock says
 
@@ -78,8 +78,11 @@ class Session:
         logging.getLogger().addHandler(self._handler)
         try:
             self.root_device.reset()
-        except BaseException:
-            self._leave()
+        except BaseException as e:
+            try:
+                self.__exit__()
+            except Exception as closing:  # noqa: BLE001 the reason why the session did not start counts more
+                e.add_note(f"closing failed too: {closing}")
             raise
         return self
 
@@ -105,6 +108,12 @@ class Session:
         self.status.set(ExporterStatus(status), message)
 
     # drivers
+
+    def tree(self) -> list[tuple[UUID, Driver | None, str | None, Driver]]:
+        """The instances as they are now, depth first; see `Driver.enumerate`."""
+        tree = self.root_device.enumerate()
+        self._instances = {str(device.uuid): device for _, _, _, device in tree}
+        return tree
 
     def __getitem__(self, uuid: UUID) -> Driver:
         """The instance with that identity; UnknownInstance where there is none."""
@@ -136,7 +145,7 @@ class Session:
     def check_ready(self) -> None:
         """Raise NotReady unless drivers may be used now."""
         current = self.status.current
-        if current.status not in _READY:
+        if not current.status.is_ready:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
     async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:
@@ -145,16 +154,49 @@ class Session:
         When the caller is cancelled, as gRPC does once its client is gone, a function that waits never starts, and one
         that runs keeps the worker until it ends.
         """
-        worker = self._workers.get(driver.uuid)
-        if worker is None:
-            worker = self._workers[driver.uuid] = asyncio.Lock()
-        await worker.acquire()
-        running = asyncio.ensure_future(run_sync(_outcome, func, args, limiter=self._threads))
-        running.add_done_callback(lambda _: worker.release())
-        result, error = await asyncio.shield(running)  # anyio's own shield does not hold against gRPC's cancelling
+        return await self._run([driver], func, args)
+
+    async def reset(self) -> None:
+        """Reset all drivers, while none of them does anything else."""
+        drivers = {id(device): device for _, _, _, device in self.tree()}
+        await self._run(sorted(drivers.values(), key=lambda driver: driver.uuid), self.root_device.reset, ())
+
+    async def _run(self, drivers: Sequence[Driver], func: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """Run a function while the workers of some drivers do nothing else."""
+        workers = [self._workers.setdefault(driver.uuid, asyncio.Lock()) for driver in drivers]
+        async with AsyncExitStack() as stack:
+            for worker in workers:
+                await stack.enter_async_context(worker)
+            running = asyncio.ensure_future(run_sync(_outcome, func, args, limiter=self._threads))
+            stack.pop_all()  # the locks are the running function's now
+        gone = False
+
+        def ended(_: object) -> None:
+            for worker in workers:
+                worker.release()
+            if gone and (error := running.result()[1]) is not None:
+                logger.warning("%s failed after its client was gone: %s", drivers[0].name, error)
+
+        running.add_done_callback(ended)
+        try:
+            result, error = await asyncio.shield(running)  # anyio's own shield does not hold against gRPC's cancelling
+        except asyncio.CancelledError:
+            gone = True
+            raise
         if error is not None:
             raise error
         return result
+
+    async def _idle(self) -> None:
+        """Wait until no worker is busy: a driver is not closed while one of its methods runs."""
+        with move_on_after(SHUTDOWN, shield=True) as waiting:
+            for worker in self._workers.values():
+                await worker.acquire()
+        for worker in self._workers.values():
+            if worker.locked() and not waiting.cancelled_caught:
+                worker.release()
+        if waiting.cancelled_caught:
+            logger.error("a driver's method did not end within %.0f s; closing its driver all the same", SHUTDOWN)
 
     # serving
 
@@ -205,6 +247,7 @@ class Session:
         finally:
             with CancelScope(shield=True):
                 await server.stop(None)
+                await self._idle()
 
     @contextmanager
     def serve_unix(self) -> Generator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 
 from anyio import (
@@ -74,6 +74,14 @@ async def chunks_of(src: AnyByteReceiveStream, most: int = CHUNK) -> AsyncGenera
         return
 
 
+async def contained(copy: Awaitable[None]) -> None:
+    """Await a copy in a task of its own, where a device's SystemExit would end the event loop instead of the stream."""
+    try:
+        await copy
+    except (SystemExit, KeyboardInterrupt) as e:
+        raise broken(f"{type(e).__name__}: {e}", e) from e
+
+
 async def end_stream(stream: AnyByteSendStream) -> None:
     """Half-close, where the stream can; a device that is gone by then has nothing more to be told."""
     if send_eof := getattr(stream, "send_eof", None):
@@ -103,7 +111,7 @@ async def join_by_copying(a: AnyByteStream, b: AnyByteStream) -> None:
 
         async def copy(dst: AnyByteStream, src: AnyByteStream) -> None:
             try:
-                await copy_stream(dst, src)
+                await contained(copy_stream(dst, src))
             except PeerClosed:
                 scope.cancel()
             except Exception as e:  # noqa: BLE001 raised by the joined call, without the task group's wrapping

@@ -52,8 +52,8 @@ def _stop(running: AbstractContextManager[BlockingPortal], portal: BlockingPorta
 
 def _forget() -> None:
     """Threads do not survive a fork, and a loop without its thread is none."""
-    global _shared
-    _shared = None
+    global _shared, _lock
+    _shared, _lock = None, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

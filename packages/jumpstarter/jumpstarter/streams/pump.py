@@ -43,7 +43,11 @@ class Slots:
     async def changed(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:  # nobody woke it: the caller was cancelled
+                self._waiters.remove(waiter)
 
     def fail(self, error: BaseException) -> None:
         self.error = self.error or error

@@ -16,7 +16,7 @@ from anyio import BrokenResourceError, CancelScope, ClosedResourceError, EndOfSt
 from anyio.abc import AnyByteStream, ObjectStream
 
 from . import frames
-from .common import PeerClosed, broken, chunks_of, end_stream, join_by_copying
+from .common import PeerClosed, broken, chunks_of, contained, end_stream, join_by_copying
 from .frames import MAX_FRAME
 from .memory import keep_freed_memory
 from .metadata import MetadataStreamAttributes
@@ -242,7 +242,7 @@ class _Copy:
 
     def __init__(self, copy: Callable[[AnyByteStream, _Copy], Coroutine[Any, Any, None]], other: AnyByteStream) -> None:
         self.in_grpc = False
-        self.task = asyncio.ensure_future(copy(other, self))
+        self.task = asyncio.ensure_future(contained(copy(other, self)))
         self.task.add_done_callback(_retrieve)
 
     async def grpc(self, awaitable: Awaitable[T]) -> T:
