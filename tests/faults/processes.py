@@ -174,7 +174,7 @@ class Bench:
 
     def census(self, observer: DriverClient) -> Census:
         """What the exporter has now."""
-        places = (self.lab.directory, Path(self.lab.environment.get("TMPDIR", "/tmp")) / "jumpstarter-0")
+        places = (self.lab.directory, Path(self.lab.environment.get("TMPDIR", "/tmp")) / f"jumpstarter-{os.getuid()}")
         return Census(
             descriptors=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
             threads=len(list(Path(f"/proc/{self.pid}/task").iterdir())),
