@@ -12,7 +12,6 @@ from anyio import (
     fail_after,
     move_on_after,
     sleep,
-    to_thread,
     wait_readable,
 )
 from jumpstarter.common.exceptions import BusyError
@@ -24,6 +23,7 @@ from jumpstarter_driver_power.interface import PowerInterface
 
 from .console import SerialStream, open_serial
 from .emulator import Board, Position, Stage
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from jumpstarter_driver_power.common import PowerReading
@@ -128,8 +128,8 @@ class BoardStorage(Driver):
             with self.board.host_access(write=True) as access:
                 try:
                     async for data in stream:
-                        await to_thread.run_sync(access.write, data)
-                    image = await to_thread.run_sync(access.verify)
+                        await in_thread(access.write, data)
+                    image = await in_thread(access.verify)
                 except (BrokenResourceError, ClosedResourceError, OSError) as e:
                     reason = str(e) or "the client went away"
                     message = f"writing the medium stopped after {access.image.size} bytes: {reason}; write it again"
@@ -142,7 +142,7 @@ class BoardStorage(Driver):
         """Read the whole medium; returns its size in bytes and its sha256."""
         async with self.resource(dst) as stream:
             with self.board.host_access(write=False) as access:
-                while data := await to_thread.run_sync(access.read):
+                while data := await in_thread(access.read):
                     await stream.send(data)
                 image = access.image
         self.logger.info("read %d bytes, sha256 %s", image.size, image.short)
