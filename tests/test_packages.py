@@ -24,7 +24,6 @@ CORE = {
     "protobuf": {"protobuf"},
     "pydantic": {"pydantic", "pydantic-core", "annotated-types", "typing-extensions", "typing-inspection"},
     "pyyaml": {"pyyaml"},
-    "rich": {"rich", "markdown-it-py", "mdurl", "pygments"},
 }
 
 TEST_FILE = re.compile(r"(^|/)(tests?/|test_[^/]*\.py$|[^/]*_test\.py$|conftest\.py$)")

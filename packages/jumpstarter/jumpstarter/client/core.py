@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,12 @@ _ERRORS: dict[grpc.StatusCode, type[DriverError]] = {
 }
 
 
+_CONNECTION = re.compile(
+    "Cancelling all calls|[Ss]ocket closed|Connection (reset|refused)|Broken pipe|GOAWAY|keepalive|ping|connect"
+)
+"""What gRPC says of a connection that ended under a call."""
+
+
 def driver_error(error: grpc.RpcError, where: str) -> DriverError:
     """The exception for a failed call; `where` says of which driver and method."""
     failure = error_of(error.code(), error.details(), where)  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,6 +87,8 @@ def error_of(code: grpc.StatusCode, details: str | None, where: str) -> DriverEr
     """The exception for the status of a call."""
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (details or ""):
         details = f"more data than one message carries ({MAX_MESSAGE >> 20} MiB); use a byte stream or a file"
+    if code is grpc.StatusCode.UNAVAILABLE and _CONNECTION.search(details or ""):
+        details = f"the exporter is gone ({details}); is it still running?"
     return _ERRORS.get(code, DriverError)(f"{where}: {details or code.name}")
 
 
