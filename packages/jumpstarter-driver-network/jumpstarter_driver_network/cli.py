@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 from jumpstarter.client.decorators import driver_click_group
+from jumpstarter.common.address import host_port
 
 if TYPE_CHECKING:
     from .client import NetworkClient
@@ -33,7 +34,7 @@ def network_commands(client: "NetworkClient") -> click.Group:
 
         forward = TcpPortforwardAdapter(client=client, local_host=address, local_port=port)
         with forward as (host, bound):
-            _serve(client, f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
+            _serve(client, host_port(host, bound))
 
     @base.command()
     @click.argument("path", type=click.Path(path_type=Path), required=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anyio import fail_after, getaddrinfo, sleep, wait_writable
+from jumpstarter.common.address import host_port
 
 from .streams import DatagramStream, SocketStream
 
@@ -46,11 +47,6 @@ async def connect_unix(path: str) -> AsyncGenerator[SocketStream]:
         stream = SocketStream(await _opened(socket.AF_UNIX, socket.SOCK_STREAM, path), target)
     async with stream:
         yield stream
-
-
-def host_port(host: str, port: int) -> str:
-    """`host:port`, with an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def resolve(host: str, port: int, kind: socket.SocketKind) -> str:

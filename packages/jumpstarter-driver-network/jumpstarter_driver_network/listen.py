@@ -10,6 +10,7 @@ from typing import Any
 
 from anyio import create_task_group, get_cancelled_exc_class, sleep, wait_readable
 from anyio.abc import TaskGroup
+from jumpstarter.common.address import host_port
 from jumpstarter.common.exceptions import ArgumentError, BusyError
 
 from .streams import SocketStream
@@ -28,7 +29,7 @@ def listening_on_tcp(host: str, port: int) -> Generator[socket.socket]:
 
     Raises BusyError when the port is taken, ArgumentError when it can never be had.
     """
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shown = host_port(host, port)
     if not 0 <= port <= 65535:
         raise ArgumentError(f"cannot listen on {shown}: a port is 0 to 65535")
     with _explained(shown, "choose another port, or 0 for a free one"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from anyio import Event, create_task_group, open_signal_receiver, to_thread
 
+from ..common.address import host_port
 from ..common.enums import ExporterStatus
 from ..common.exceptions import BusyError, ConfigurationError
 from ..common.limits import SHUTDOWN
@@ -151,7 +152,7 @@ async def _serve_tcp(session: Session, listener: TcpListener) -> AsyncGenerator[
         except OSError:
             check_port(listener.host, listener.port)  # says why, in our words
             raise
-        yield f"[{listener.host}]:{port}" if ":" in listener.host else f"{listener.host}:{port}"
+        yield host_port(listener.host, port)
 
 
 def resolve(host: str) -> str:

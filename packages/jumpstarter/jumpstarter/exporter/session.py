@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from anyio import CancelScope, CapacityLimiter, move_on_after
 from anyio.to_thread import run_sync
 
+from ..common.address import host_port
 from ..common.enums import ExporterStatus
 from ..common.limits import SHUTDOWN
 from ..common.tempfile import TemporarySocket
@@ -222,7 +223,7 @@ class Session:
     ) -> AsyncGenerator[int]:
         """Serve on a TCP port, 0 for any; yields the port. OSError where it cannot be bound."""
         async with self._server(interceptors) as server:
-            address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+            address = host_port(host, port)
             try:
                 if tls_credentials is None:
                     bound = server.add_insecure_port(address)
