@@ -46,7 +46,8 @@ def test_a_call_says_that_its_exporter_was_killed(bench: Bench, role: str):
         assert client.line() == "busy"
         wait_for(bench.events, 5)
         bench.process.kill()
-        assert any(name in client.line(5) for name in ("ConnectionError", "BrokenResourceError"))
+        told = client.line(5)
+        assert any(name in told for name in ("ConnectionError", "BrokenResourceError")), told
 
 
 @pytest.mark.parametrize("fault", ["reset", "fin"])

@@ -20,6 +20,9 @@ LOG_BYTES = 4 << 20
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 
+DRAIN = 8.0
+"""Seconds that calls which still run get to end before their drivers are closed."""
+
 SHUTDOWN = 20.0
 """Seconds that an exporter takes at most to close its drivers."""
 

@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
-from ..common.limits import SHUTDOWN
+from ..common.limits import DRAIN
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
@@ -190,14 +190,14 @@ class Session:
 
     async def _idle(self) -> None:
         """Wait until no worker is busy: a driver is not closed while one of its methods runs."""
-        with move_on_after(SHUTDOWN, shield=True) as waiting:
+        with move_on_after(DRAIN, shield=True) as waiting:
             for worker in self._workers.values():
                 await worker.acquire()
         for worker in self._workers.values():
             if worker.locked() and not waiting.cancelled_caught:
                 worker.release()
         if waiting.cancelled_caught:
-            logger.error("a driver's method did not end within %.0f s; closing its driver all the same", SHUTDOWN)
+            logger.error("a driver's method did not end within %.0f s; closing its driver all the same", DRAIN)
 
     # serving
 
