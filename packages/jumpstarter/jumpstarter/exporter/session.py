@@ -190,12 +190,13 @@ class Session:
 
     async def _idle(self) -> None:
         """Wait until no worker is busy: a driver is not closed while one of its methods runs."""
+        held: list[asyncio.Lock] = []
         with move_on_after(DRAIN, shield=True) as waiting:
             for worker in self._workers.values():
                 await worker.acquire()
-        for worker in self._workers.values():
-            if worker.locked() and not waiting.cancelled_caught:
-                worker.release()
+                held.append(worker)
+        for worker in held:
+            worker.release()
         if waiting.cancelled_caught:
             logger.error("a driver's method did not end within %.0f s; closing its driver all the same", DRAIN)
 
