@@ -7,8 +7,9 @@ code marked by another implementation is understood.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from inspect import isasyncgenfunction, isfunction, isgeneratorfunction, ismethod
-from typing import TypeVar
+from typing import TypeVar, overload
 
 MARKER_MAGIC = "07c9b9cc"
 MARKER_DRIVERCALL = "marker_drivercall"
@@ -23,18 +24,65 @@ def _mark(func: F, marker: str) -> F:
     return func
 
 
-def export(func: F) -> F:
+OPTIONS = "jumpstarter_options"
+"""Attribute of a marked function that holds its `Options`; absent where it has none but the defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How calls of an exported method are run."""
+
+    concurrent: bool = False
+    """It may run while other methods of the same driver do."""
+
+    urgent: bool = False
+    """It goes ahead of the calls that wait, and is taken when no more may wait: switching off, making safe."""
+
+    read_only: bool = False
+    """It changes nothing, so somebody who does not hold the session may call it where the exporter allows that."""
+
+    timeout: float | None = None
+    """Seconds that a call may take; the driver's `call_timeout` if None."""
+
+
+@overload
+def export(func: F) -> F: ...
+@overload
+def export(
+    *, concurrent: bool = False, urgent: bool = False, read_only: bool = False, timeout: float | None = None
+) -> Callable[[F], F]: ...
+
+
+def export(
+    func: F | None = None,
+    *,
+    concurrent: bool = False,
+    urgent: bool = False,
+    read_only: bool = False,
+    timeout: float | None = None,
+) -> F | Callable[[F], F]:
     """Let clients call this method; a generator's items reach the client one by one.
 
-    Plain functions and generators run in a worker thread, one at a time per driver; async ones on the event loop.
-    An override in a subclass needs the mark again. Raises ValueError for what is not a function.
+    Plain functions and generators run in the driver's worker thread and coroutines on the event loop, one at a time per
+    driver unless `concurrent`. An `urgent` one goes ahead of those that wait. A `read_only` one may be called by
+    observers. `timeout` is in seconds. An override in a subclass needs the mark again. Raises ValueError for what is
+    not a function.
     """
-    function: object = func  # the checks below must not narrow the type that is returned
-    is_function = isfunction(function) or ismethod(function) or callable(getattr(function, "__wrapped__", None))
-    if not is_function:
-        raise ValueError(f"only a function can be exported, not {func!r}")
+
+    def mark(func: F) -> F:
+        options = Options(concurrent=concurrent, urgent=urgent, read_only=read_only, timeout=timeout)
+        if options != Options():
+            setattr(func, OPTIONS, options)
+        return _mark(func, _marker_of(func))
+
+    return mark if func is None else mark(func)
+
+
+def _marker_of(function: object) -> str:
+    if not (isfunction(function) or ismethod(function) or callable(getattr(function, "__wrapped__", None))):
+        raise ValueError(f"only a function can be exported, not {function!r}")
     streaming = isgeneratorfunction(function) or isasyncgenfunction(function)
-    return _mark(func, MARKER_STREAMING_DRIVERCALL if streaming else MARKER_DRIVERCALL)
+    return MARKER_STREAMING_DRIVERCALL if streaming else MARKER_DRIVERCALL
 
 
 def exportstream(func: F) -> F:

@@ -11,7 +11,14 @@ from weakref import WeakKeyDictionary
 
 from ..common.annotations import resolved_annotations, signature_of_callable
 from ..common.convert import converter
-from .decorators import MARKER_DRIVERCALL, MARKER_MAGIC, MARKER_STREAMCALL, MARKER_STREAMING_DRIVERCALL
+from .decorators import (
+    MARKER_DRIVERCALL,
+    MARKER_MAGIC,
+    MARKER_STREAMCALL,
+    MARKER_STREAMING_DRIVERCALL,
+    OPTIONS,
+    Options,
+)
 
 Kind = Literal["call", "streamingcall", "stream"]
 
@@ -31,6 +38,7 @@ class ExportedMethod:
     name: str
     kind: Kind
     function: Callable[..., Any]
+    options: Options = Options()
 
     @cached_property
     def is_async(self) -> bool:
@@ -103,5 +111,5 @@ def _exported(cls: type, name: str) -> ExportedMethod | None:
     function = getattr(attribute, "__func__", attribute)
     for marker, kind in _KINDS.items():
         if getattr(function, marker, None) == MARKER_MAGIC:
-            return ExportedMethod(name, kind, function)
+            return ExportedMethod(name, kind, function, getattr(function, OPTIONS, Options()))
     return None

@@ -5,6 +5,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from jumpstarter_protocol.jumpstarter.v1 import common_pb2 as _common_pb2
 from jumpstarter_protocol.jumpstarter.v1 import kubernetes_pb2 as _kubernetes_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -13,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DriverInstanceReport(_message.Message):
-    __slots__ = ("uuid", "parent_uuid", "labels", "description", "methods_description")
+    __slots__ = ("uuid", "parent_uuid", "labels", "description", "methods_description", "driver_type", "state", "identity")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -33,12 +34,150 @@ class DriverInstanceReport(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     METHODS_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     parent_uuid: str
     labels: _containers.ScalarMap[str, str]
     description: str
     methods_description: _containers.ScalarMap[str, str]
-    def __init__(self, uuid: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., methods_description: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    driver_type: str
+    state: DriverState
+    identity: str
+    def __init__(self, uuid: _Optional[str] = ..., parent_uuid: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., methods_description: _Optional[_Mapping[str, str]] = ..., driver_type: _Optional[str] = ..., state: _Optional[_Union[DriverState, _Mapping]] = ..., identity: _Optional[str] = ...) -> None: ...
+
+class DriverState(_message.Message):
+    __slots__ = ("condition", "reason", "hint")
+    class Condition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CONDITION_UNSPECIFIED: _ClassVar[DriverState.Condition]
+        READY: _ClassVar[DriverState.Condition]
+        ABSENT: _ClassVar[DriverState.Condition]
+        FAULTY: _ClassVar[DriverState.Condition]
+    CONDITION_UNSPECIFIED: DriverState.Condition
+    READY: DriverState.Condition
+    ABSENT: DriverState.Condition
+    FAULTY: DriverState.Condition
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    condition: DriverState.Condition
+    reason: str
+    hint: str
+    def __init__(self, condition: _Optional[_Union[DriverState.Condition, str]] = ..., reason: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+
+class DriverType(_message.Message):
+    __slots__ = ("name", "doc", "methods")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DOC_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    doc: str
+    methods: _containers.RepeatedCompositeFieldContainer[MethodDescriptor]
+    def __init__(self, name: _Optional[str] = ..., doc: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[MethodDescriptor, _Mapping]]] = ...) -> None: ...
+
+class MethodDescriptor(_message.Message):
+    __slots__ = ("name", "kind", "doc", "parameters", "result", "read_only")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[MethodDescriptor.Kind]
+        CALL: _ClassVar[MethodDescriptor.Kind]
+        STREAMING_CALL: _ClassVar[MethodDescriptor.Kind]
+        BYTE_STREAM: _ClassVar[MethodDescriptor.Kind]
+    KIND_UNSPECIFIED: MethodDescriptor.Kind
+    CALL: MethodDescriptor.Kind
+    STREAMING_CALL: MethodDescriptor.Kind
+    BYTE_STREAM: MethodDescriptor.Kind
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DOC_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: MethodDescriptor.Kind
+    doc: str
+    parameters: _containers.RepeatedCompositeFieldContainer[ParameterDescriptor]
+    result: TypeDescriptor
+    read_only: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[MethodDescriptor.Kind, str]] = ..., doc: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[ParameterDescriptor, _Mapping]]] = ..., result: _Optional[_Union[TypeDescriptor, _Mapping]] = ..., read_only: bool = ...) -> None: ...
+
+class ParameterDescriptor(_message.Message):
+    __slots__ = ("name", "kind", "type", "default")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[ParameterDescriptor.Kind]
+        PLAIN: _ClassVar[ParameterDescriptor.Kind]
+        POSITIONAL_ONLY: _ClassVar[ParameterDescriptor.Kind]
+        KEYWORD_ONLY: _ClassVar[ParameterDescriptor.Kind]
+        VARIADIC: _ClassVar[ParameterDescriptor.Kind]
+        VARIADIC_KEYWORDS: _ClassVar[ParameterDescriptor.Kind]
+    KIND_UNSPECIFIED: ParameterDescriptor.Kind
+    PLAIN: ParameterDescriptor.Kind
+    POSITIONAL_ONLY: ParameterDescriptor.Kind
+    KEYWORD_ONLY: ParameterDescriptor.Kind
+    VARIADIC: ParameterDescriptor.Kind
+    VARIADIC_KEYWORDS: ParameterDescriptor.Kind
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: ParameterDescriptor.Kind
+    type: TypeDescriptor
+    default: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ParameterDescriptor.Kind, str]] = ..., type: _Optional[_Union[TypeDescriptor, _Mapping]] = ..., default: _Optional[str] = ...) -> None: ...
+
+class TypeDescriptor(_message.Message):
+    __slots__ = ("kind", "items", "variadic", "name", "fields", "choices")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    VARIADIC_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    items: _containers.RepeatedCompositeFieldContainer[TypeDescriptor]
+    variadic: bool
+    name: str
+    fields: _containers.RepeatedCompositeFieldContainer[ParameterDescriptor]
+    choices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[str] = ..., items: _Optional[_Iterable[_Union[TypeDescriptor, _Mapping]]] = ..., variadic: bool = ..., name: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[ParameterDescriptor, _Mapping]]] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ErrorDetails(_message.Message):
+    __slots__ = ("code", "driver", "device", "operation", "message", "hint", "causes", "traceback")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    driver: str
+    device: str
+    operation: str
+    message: str
+    hint: str
+    causes: _containers.RepeatedScalarFieldContainer[str]
+    traceback: str
+    def __init__(self, code: _Optional[str] = ..., driver: _Optional[str] = ..., device: _Optional[str] = ..., operation: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., causes: _Optional[_Iterable[str]] = ..., traceback: _Optional[str] = ...) -> None: ...
+
+class SessionHolder(_message.Message):
+    __slots__ = ("user", "host", "pid", "since", "purpose")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    host: str
+    pid: int
+    since: _timestamp_pb2.Timestamp
+    purpose: str
+    def __init__(self, user: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., purpose: _Optional[str] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
     __slots__ = ("labels", "reports")
@@ -149,7 +288,7 @@ class ReportStatusResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("uuid", "labels", "reports", "alternative_endpoints", "motd")
+    __slots__ = ("uuid", "labels", "reports", "alternative_endpoints", "motd", "driver_types", "additions")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -162,12 +301,16 @@ class GetReportResponse(_message.Message):
     REPORTS_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVE_ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     MOTD_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_TYPES_FIELD_NUMBER: _ClassVar[int]
+    ADDITIONS_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     labels: _containers.ScalarMap[str, str]
     reports: _containers.RepeatedCompositeFieldContainer[DriverInstanceReport]
     alternative_endpoints: _containers.RepeatedCompositeFieldContainer[Endpoint]
     motd: str
-    def __init__(self, uuid: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., reports: _Optional[_Iterable[_Union[DriverInstanceReport, _Mapping]]] = ..., alternative_endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., motd: _Optional[str] = ...) -> None: ...
+    driver_types: _containers.RepeatedCompositeFieldContainer[DriverType]
+    additions: int
+    def __init__(self, uuid: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., reports: _Optional[_Iterable[_Union[DriverInstanceReport, _Mapping]]] = ..., alternative_endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., motd: _Optional[str] = ..., driver_types: _Optional[_Iterable[_Union[DriverType, _Mapping]]] = ..., additions: _Optional[int] = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ("endpoint", "certificate", "client_certificate", "client_private_key")
@@ -182,40 +325,52 @@ class Endpoint(_message.Message):
     def __init__(self, endpoint: _Optional[str] = ..., certificate: _Optional[str] = ..., client_certificate: _Optional[str] = ..., client_private_key: _Optional[str] = ...) -> None: ...
 
 class DriverCallRequest(_message.Message):
-    __slots__ = ("uuid", "method", "args")
+    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed")
     UUID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
+    TYPED_ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    TYPED_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     method: str
     args: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
-    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ...) -> None: ...
+    typed_arguments: str
+    typed: bool
+    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ...) -> None: ...
 
 class DriverCallResponse(_message.Message):
-    __slots__ = ("uuid", "result")
+    __slots__ = ("uuid", "result", "typed_result")
     UUID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    TYPED_RESULT_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     result: _struct_pb2.Value
-    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
+    typed_result: str
+    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., typed_result: _Optional[str] = ...) -> None: ...
 
 class StreamingDriverCallRequest(_message.Message):
-    __slots__ = ("uuid", "method", "args")
+    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed")
     UUID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
+    TYPED_ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    TYPED_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     method: str
     args: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
-    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ...) -> None: ...
+    typed_arguments: str
+    typed: bool
+    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ...) -> None: ...
 
 class StreamingDriverCallResponse(_message.Message):
-    __slots__ = ("uuid", "result")
+    __slots__ = ("uuid", "result", "typed_result")
     UUID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    TYPED_RESULT_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     result: _struct_pb2.Value
-    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
+    typed_result: str
+    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., typed_result: _Optional[str] = ...) -> None: ...
 
 class LogStreamResponse(_message.Message):
     __slots__ = ("uuid", "severity", "message", "source", "driver_type", "operation", "timestamp", "structured_fields")
@@ -309,20 +464,24 @@ class ListLeasesResponse(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("after_version",)
+    AFTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    after_version: int
+    def __init__(self, after_version: _Optional[int] = ...) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("status", "message", "status_version", "previous_status")
+    __slots__ = ("status", "message", "status_version", "previous_status", "holder")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STATUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_STATUS_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
     status: _common_pb2.ExporterStatus
     message: str
     status_version: int
     previous_status: _common_pb2.ExporterStatus
-    def __init__(self, status: _Optional[_Union[_common_pb2.ExporterStatus, str]] = ..., message: _Optional[str] = ..., status_version: _Optional[int] = ..., previous_status: _Optional[_Union[_common_pb2.ExporterStatus, str]] = ...) -> None: ...
+    holder: SessionHolder
+    def __init__(self, status: _Optional[_Union[_common_pb2.ExporterStatus, str]] = ..., message: _Optional[str] = ..., status_version: _Optional[int] = ..., previous_status: _Optional[_Union[_common_pb2.ExporterStatus, str]] = ..., holder: _Optional[_Union[SessionHolder, _Mapping]] = ...) -> None: ...
 
 class EndSessionRequest(_message.Message):
     __slots__ = ()
