@@ -10,16 +10,18 @@ import sys
 
 
 class JumpstarterException(Exception):
-    """Base of the project's own exceptions; `message` says what failed, where, and what to do."""
+    """Base of the project's own exceptions: `message` says what failed and where, `hint` what to do."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.hint = hint
 
     def __str__(self) -> str:
-        """The message, followed by the cause where there is one."""
+        """The message and its hint, followed by the cause where there is one."""
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
         cause = self.__cause__
-        return f"{self.message} (Caused by: {cause})" if cause is not None else self.message
+        return f"{text} (Caused by: {cause})" if cause is not None else text
 
     def print(self) -> None:
         """Write the message to stderr, in red on a terminal."""
@@ -41,6 +43,26 @@ class ExporterUnreachableError(ConnectionError):
 
 class BusyError(JumpstarterException):
     """The address, session or device belongs to somebody else; the message says to whom."""
+
+
+class DeviceAbsentError(JumpstarterException):
+    """The device of a driver is not there: unplugged, switched off, or of another serial number."""
+
+
+class DeviceFaultyError(JumpstarterException):
+    """The device is there and does not work, or its driver could not be started."""
+
+
+class DriverStuckError(JumpstarterException):
+    """An earlier call of the driver does not end, so that it cannot take another."""
+
+
+class LimitError(JumpstarterException):
+    """A limit of the exporter is reached; the message names it."""
+
+
+class CallTimeoutError(JumpstarterException, builtins.TimeoutError):
+    """A call did not end before its deadline."""
 
 
 class ConfigurationError(JumpstarterException):
@@ -66,6 +88,6 @@ class EnvironmentVariableNotSetError(JumpstarterException):
 class MissingDriverError(JumpstarterException):
     """The class of a driver's client cannot be used here: not installed, or not allowed."""
 
-    def __init__(self, message: str, class_path: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, class_path: str, hint: str = "") -> None:
+        super().__init__(message, hint)
         self.class_path = class_path
