@@ -15,7 +15,8 @@ import pytest
 from google.protobuf.struct_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
-from jumpstarter.common.values import MAX_DEPTH, decode_value, encode_value
+from jumpstarter.common.limits import MAX_DEPTH
+from jumpstarter.common.values import decode_value, encode_value
 from pydantic import BaseModel
 
 plain = st.recursive(

@@ -22,7 +22,7 @@ from .rules import collection_rule, enum_rule, fixed_tuple_rule, literal_rule, m
 from .scalars import PASS, SCALARS, ConversionError, Converter, Rule, none
 from .validated import annotated_rule, validated_rule
 
-__all__ = ["ConversionError", "Converter", "converter", "expectation", "resolved_annotations"]
+__all__ = ["ConversionError", "Converter", "converter", "expectation", "resolved_annotations", "unwrapped"]
 
 
 def converter(annotation: Any) -> Converter:
@@ -54,7 +54,7 @@ def _cached_rule(annotation: Any, _order: str) -> Rule:
 
 
 def _make_rule(annotation: Any) -> Rule:
-    annotation = _unwrapped(annotation)
+    annotation = unwrapped(annotation)
     if any(annotation is anything for anything in _ANYTHING) or isinstance(annotation, str | typing.ForwardRef):
         return PASS
     if annotation is None or annotation is types.NoneType:
@@ -85,7 +85,7 @@ def _generic_rule(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> R
     return validated_rule(annotation)
 
 
-def _unwrapped(annotation: Any) -> Any:
+def unwrapped(annotation: Any) -> Any:
     """The type behind the names and marks that say nothing of a value."""
     while True:
         if isinstance(annotation, typing.NewType):

@@ -11,6 +11,13 @@ MAX_STREAMS = 1024
 MAX_DETAILS = 2000
 """Most characters of an error's text; gRPC carries it in a header of limited size."""
 
+MAX_DEPTH = 64
+"""How deeply lists, mappings and objects may nest in a value."""
+
+MAX_NODES = 100_000
+"""Most lists, mappings and tagged values inside one value in typed JSON; plain items of a list cost little and are
+bounded by the message."""
+
 LOG_LINES = 1024
 """Lines of log that a session keeps for its readers."""
 

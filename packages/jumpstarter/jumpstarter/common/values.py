@@ -13,8 +13,7 @@ from typing import Any, cast
 
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
-MAX_DEPTH = 64
-"""How deeply lists and mappings may nest."""
+from .limits import MAX_DEPTH
 
 
 def encode_value(obj: object) -> Value:
@@ -112,6 +111,11 @@ def _plain(obj: object) -> object:
         return float(obj)
     if isinstance(obj, Mapping):
         return dict(cast("Mapping[object, object]", obj))
+    return json_form(obj)
+
+
+def json_form(obj: object) -> object:
+    """What pydantic writes to JSON for a value; ValueError where it cannot."""
     from pydantic import TypeAdapter  # slow to import, and rarely needed
 
     return cast(object, TypeAdapter(Any).dump_python(obj, mode="json"))

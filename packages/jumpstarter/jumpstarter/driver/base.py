@@ -103,6 +103,8 @@ class Driver(Metadata, metaclass=ABCMeta):
         """What a client is told of this instance, under a parent and by a name."""
         from jumpstarter_protocol import jumpstarter_pb2
 
+        from .describe import type_name
+
         labels = self.labels | self.extra_labels() | {CLIENT_LABEL: self.client()}
         if name is not None:
             labels[NAME_LABEL] = name
@@ -112,6 +114,7 @@ class Driver(Metadata, metaclass=ABCMeta):
             labels=labels,
             description=self.description or None,
             methods_description=self.methods_description,
+            driver_type=type_name(type(self)),
         )
 
     def enumerate(

@@ -45,6 +45,9 @@ class Options:
     """Seconds that a call may take; the driver's `call_timeout` if None."""
 
 
+DEFAULT_OPTIONS = Options()
+
+
 @overload
 def export(func: F) -> F: ...
 @overload
@@ -71,7 +74,7 @@ def export(
 
     def mark(func: F) -> F:
         options = Options(concurrent=concurrent, urgent=urgent, read_only=read_only, timeout=timeout)
-        if options != Options():
+        if options != DEFAULT_OPTIONS:
             setattr(func, OPTIONS, options)
         return _mark(func, _marker_of(func))
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from ..common.annotations import resolved_annotations, signature_of_callable
 from ..common.convert import converter
 from .decorators import (
+    DEFAULT_OPTIONS,
     MARKER_DRIVERCALL,
     MARKER_MAGIC,
     MARKER_STREAMCALL,
@@ -38,12 +39,17 @@ class ExportedMethod:
     name: str
     kind: Kind
     function: Callable[..., Any]
-    options: Options = Options()
+    options: Options = DEFAULT_OPTIONS
 
     @cached_property
     def is_async(self) -> bool:
         """Whether it runs on the event loop; everything else runs in a worker."""
         return inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters by name, without the driver itself."""
+        return dict(list(signature_of_callable(self.function).parameters.items())[1:])
 
     @cached_property
     def _parameters(self) -> tuple[inspect.Signature, dict[str, Callable[[Any], Any]]]:
@@ -111,5 +117,5 @@ def _exported(cls: type, name: str) -> ExportedMethod | None:
     function = getattr(attribute, "__func__", attribute)
     for marker, kind in _KINDS.items():
         if getattr(function, marker, None) == MARKER_MAGIC:
-            return ExportedMethod(name, kind, function, getattr(function, OPTIONS, Options()))
+            return ExportedMethod(name, kind, function, getattr(function, OPTIONS, DEFAULT_OPTIONS))
     return None

@@ -16,6 +16,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, Method, exporter_methods
 from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
+from ..driver.describe import describe_type
 from ..driver.table import ExportedMethod
 from ..streams import frames
 from .errors import DRIVER_FAILURES, status_of
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 Context = Any
 """A grpc.aio servicer context; its stubs know no methods of the version in use."""
+
+ADDITIONS = 1
+"""Version of the additional fields that are understood in requests."""
 
 _END = object()
 
@@ -56,11 +60,14 @@ class SessionService:
 
     async def get_report(self, request: Empty, context: Context) -> pb.GetReportResponse:
         session = self._session
+        tree = session.tree()
         return pb.GetReportResponse(
             uuid=str(session.uuid),
             labels=session.labels,
-            reports=[device.report(parent=parent, name=name) for _, parent, name, device in session.tree()],
+            reports=[device.report(parent=parent, name=name) for _, parent, name, device in tree],
             motd=session.motd,
+            driver_types=[describe_type(kind) for kind in dict.fromkeys(type(device) for _, _, _, device in tree)],
+            additions=ADDITIONS,
         )
 
     async def get_status(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

@@ -1,0 +1,103 @@
+"""Typed JSON: the form of values between peers of this implementation, in which no type gets lost.
+
+It is JSON, except that an object with the key `$` stands for what JSON has no form for: `{"$": "bytes", "v": "AP8="}`.
+
+| `$` | `v` |
+|---|---|
+| `int` | hexadecimal, of integers that are too long for a JSON number |
+| `float` | `nan`, `inf`, `-inf` |
+| `str` | base64 of UTF-8, of texts with surrogates |
+| `bytes` | base64 |
+| `uuid`, `path`, `decimal`, `secret` | text |
+| `datetime`, `date`, `time` | ISO 8601; `zone` is the name of the time zone where there is one, `fold` is 1 or absent |
+| `timedelta` | days, seconds, microseconds |
+| `tuple`, `set`, `frozenset` | items |
+| `dict` | pairs, of mappings with keys other than texts, or with the key `$` |
+| `enum` | the value; `c` is the class, `n` the name |
+| `object` | the fields of a dataclass or model; `c` is the class, `x` what a model has beside its fields |
+| `default` | absent: there is a value, which has no form here; Python's `...` |
+
+A class is named as `module:qualified name`. Who reads decides which classes there are: an enum of a class that is
+unknown becomes its value, an object a dict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, cast
+
+from .limits import MAX_DEPTH
+from .objects import Build, construct
+from .typed_reader import Reader, Resolve
+from .typed_writer import Writer
+
+__all__ = ["Build", "Resolve", "dump_arguments", "dumps", "load_arguments", "loads"]
+
+
+def _refuse(obj: object) -> NoReturn:
+    raise ValueError(f"a value of type {type(obj).__name__} cannot be sent")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"value is malformed: {name}")
+
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_refuse
+).encode
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def dumps(obj: object) -> str:
+    """A value as typed JSON.
+
+    Raises ValueError for what has no form there, and for values that nest too deep or are too large.
+    """
+    return _dump(obj, 0)
+
+
+def dump_arguments(args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+    """The arguments of a call, which `load_arguments` reads."""
+    return _dump({"args": list(args), "kwargs": dict(kwargs)}, -2)
+
+
+def _dump(obj: object, depth: int) -> str:
+    try:
+        text = _encode(Writer(careful=False).write(obj, depth))
+        if not text.isascii():
+            text.encode()  # surrogates have no UTF-8
+    except ValueError:  # a value among the plain ones that JSON has no form for, or something really wrong
+        return _encode(Writer(careful=True).write(obj, depth))
+    return text
+
+
+def loads(text: str, resolve: Resolve | None = None, build: Build = construct) -> Any:
+    """The value of a typed JSON text; ValueError where it is none.
+
+    `resolve` gives the classes of enums and objects by name, and `build` makes an object of a class and its fields.
+    """
+    return _load(text, resolve, build, 0)
+
+
+def load_arguments(
+    text: str, resolve: Resolve | None = None, build: Build = construct
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call by position and by name."""
+    loaded = _load(text, resolve, build, -2)
+    match loaded:
+        case {"args": list(), "kwargs": dict()} if len(cast("dict[str, Any]", loaded)) == 2:
+            return loaded["args"], loaded["kwargs"]
+        case _:
+            raise ValueError("the arguments are malformed")
+
+
+def _load(text: str, resolve: Resolve | None, build: Build, depth: int) -> Any:
+    try:
+        return Reader(resolve, build).read(_decode(text), depth)
+    except ValueError:
+        raise
+    except RecursionError:
+        raise ValueError(f"value nests deeper than {MAX_DEPTH} levels") from None
+    except (TypeError, LookupError, ArithmeticError, AttributeError) as e:
+        raise ValueError(f"value is malformed: {e}") from e
