@@ -8,11 +8,17 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
-from ..common.text import one_line, printable
+from ..common.env import JMP_DEBUG
+from ..common.exceptions import JumpstarterException
+from ..common.failures import code_of, exit_of
+from ..common.groups import leaves
+from ..common.text import one_line, printable, redacted
+
+F = TypeVar("F", bound=Callable[..., object])
 
 OK = 0
 USAGE = 2
@@ -22,27 +28,17 @@ FAILED = 70
 BUSY = 75
 NOT_ALLOWED = 77
 
-_STATUS = {
-    "jumpstarter.common.exceptions.ConfigurationError": CONFIG,
-    "jumpstarter.common.exceptions.FileNotFoundError": CONFIG,
-    "jumpstarter.common.exceptions.ArgumentError": USAGE,
-    "jumpstarter.common.exceptions.ConnectionError": UNREACHABLE,
-    "jumpstarter.common.exceptions.EnvironmentVariableNotSetError": UNREACHABLE,
-    "jumpstarter.common.exceptions.BusyError": BUSY,
-    "jumpstarter.common.exceptions.ReauthenticationFailed": NOT_ALLOWED,
-    "jumpstarter.client.core.ExporterLost": UNREACHABLE,
-    "jumpstarter.client.core.NotAllowed": NOT_ALLOWED,
-    "jumpstarter.client.core.ExporterNotReady": BUSY,
-    "jumpstarter.client.core.DriverError": FAILED,
-}
-"""Exit status by class, as text: a command that cannot raise a class need not import it."""
+_CODES = {USAGE: "usage", CONFIG: "configuration", UNREACHABLE: "unreachable", BUSY: "busy", NOT_ALLOWED: "not-allowed"}
+"""Code of an error of which only the exit status is known."""
 
-_STATUS_OF_CODE = {
-    "UNAVAILABLE": UNREACHABLE,
-    "UNAUTHENTICATED": NOT_ALLOWED,
-    "PERMISSION_DENIED": NOT_ALLOWED,
+_CODE_OF_RPC = {
+    "UNAVAILABLE": "exporter-lost",
+    "UNAUTHENTICATED": "unauthenticated",
+    "PERMISSION_DENIED": "not-allowed",
 }
-"""Exit status by the code of a gRPC error."""
+"""Code of a gRPC error."""
+
+_in_json = False
 
 _PATIENCE = 1.0
 """Seconds that threads have to end after the command has."""
@@ -64,9 +60,53 @@ class CommandError(click.ClickException):
         self.status = status
 
 
+class Report(NamedTuple):
+    """An error in parts, and as the line that people read."""
+
+    code: str
+    message: str
+    status: int
+    line: str
+    driver: str = ""
+    device: str = ""
+    operation: str = ""
+    hint: str = ""
+    causes: Sequence[str] = ()
+
+    def as_json(self) -> str:
+        """The parts as one JSON object."""
+        import json
+
+        parts: dict[str, Any] = {name: redacted(str(getattr(self, name))) for name in _PARTS}
+        parts["causes"] = [redacted(cause) for cause in self.causes]
+        return json.dumps({**parts, "status": self.status})
+
+
+_PARTS = ("code", "driver", "device", "operation", "message", "hint")
+
+
+def use_json(wanted: bool = True) -> None:
+    """Say from now on what goes wrong as a JSON object, for programs, instead of a line."""
+    global _in_json
+    _in_json = wanted
+
+
+def output_option(command: F) -> F:
+    """`-o json`: results, and with them errors, for programs."""
+
+    def choose(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value == "json":
+            use_json()
+        return value
+
+    choice = click.Choice(["json"])
+    help = "Print for programs instead, errors too."
+    return click.option("-o", "--output", type=choice, callback=choose, is_eager=True, help=help)(command)
+
+
 def warn(program: str, message: str) -> None:
     """Say on stderr what went wrong although the command goes on."""
-    click.echo(f"{program}: warning: {one_line(message)}", err=True)
+    click.echo(f"{program}: warning: {one_line(redacted(message))}", err=True)
 
 
 def run(program: str, command: Callable[[], object]) -> int:
@@ -117,22 +157,15 @@ def exit_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def status_of(error: BaseException) -> int:
-    """The exit status that stands for an error."""
-    for cls in type(error).__mro__:
-        if status := _STATUS.get(f"{cls.__module__}.{cls.__qualname__}"):
-            return status
-    return FAILED
-
-
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated(signum)
 
 
 def _end(program: str, error: BaseException) -> int:
     match error:
-        case BaseExceptionGroup(exceptions=(single,)):  # of a task group with one failure
-            return _end(program, single)
+        case BaseExceptionGroup():  # of a task group
+            ends = [leaf for leaf in leaves(error) if not isinstance(leaf, Exception)]
+            return _end(program, ends[0]) if ends else report(program, error)
         case Terminated():
             return 128 + error.signum
         case KeyboardInterrupt() | click.Abort():
@@ -151,41 +184,80 @@ def _end(program: str, error: BaseException) -> int:
 
 def report(program: str, error: BaseException) -> int:
     """Say what went wrong, in one line on stderr; returns the exit status that stands for it."""
-    if os.environ.get("JMP_DEBUG"):
-        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
-    message, status = _describe(error)
-    problems: list[str] = getattr(error, "problems", None) or [message]  # of a configuration, one line each
+    if os.environ.get(JMP_DEBUG):
+        click.echo(printable(redacted("".join(traceback.format_exception(error)))), err=True, nl=False)
+    told = describe(error)
     try:
+        if _in_json:
+            click.echo(told.as_json(), err=True)
+            return told.status
+        problems: list[str] = getattr(error, "problems", None) or [told.line]  # of a configuration, one line each
         for problem in problems:
-            click.echo(f"{program}: error: {one_line(problem)}", err=True)
+            click.echo(f"{program}: error: {one_line(redacted(problem))}", err=True)
     except OSError:
         _drop_output()
-    return status
+    return told.status
 
 
-def _describe(error: BaseException) -> tuple[str, int]:
+def describe(error: BaseException) -> Report:
+    """What there is to say of an error."""
     match error:
         case click.UsageError():
-            hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-            return error.format_message() + hint, USAGE
+            message = error.format_message()
+            hint = f"see '{error.ctx.command_path} --help'" if error.ctx else ""
+            return _plain("usage", message, hint, line=f"{message} ({hint})" if hint else message)
         case CommandError():
-            return error.message, error.status
+            return _plain(_CODES.get(error.status, "failed"), error.message)._replace(status=error.status)
         case click.ClickException():
-            return error.format_message(), FAILED if error.exit_code == 1 else error.exit_code
+            status = FAILED if error.exit_code == 1 else error.exit_code
+            return _plain(_CODES.get(status, "failed"), error.format_message())._replace(status=status)
         case SystemExit():
-            return str(error.code), FAILED
+            return _plain("failed", str(error.code))
         case BaseExceptionGroup():
-            return "; ".join(_describe(e)[0] for e in error.exceptions), status_of(error.exceptions[0])
-        case _ if _is_ours(error):
-            return getattr(error, "message", "") or str(error), status_of(error)
-        case OSError():
-            return _with_notes(error, str(error)), NOT_ALLOWED if isinstance(error, PermissionError) else FAILED
+            parts = [describe(leaf) for leaf in leaves(error)]
+            line = "; ".join(dict.fromkeys(part.line for part in parts))
+            return parts[0]._replace(line=line, causes=[*parts[0].causes, *(part.line for part in parts[1:])])
         case _ if (code := _rpc_code(error)) is not None:  # a client that does not turn them into errors of its own
             details: str = getattr(error, "details", str)()
-            return details or code, _STATUS_OF_CODE.get(code, FAILED)
+            return _plain(_CODE_OF_RPC.get(code, "failed"), details or code)
+        case JumpstarterException():
+            return _ours(error)
+        case OSError():
+            code = "not-allowed" if isinstance(error, PermissionError) else "io"
+            return _plain(code, _with_notes(error, _os_text(error)))
+        case _ if hasattr(error, "message"):  # of a library of somebody who follows our way
+            return _plain(code_of(error), str(getattr(error, "message", "")) or str(error))
         case _:
-            text = _with_notes(error, f"{type(error).__name__}: {error}")
-            return f"{text}; JMP_DEBUG=1 shows where", status_of(error)
+            text = _with_notes(error, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            return _plain("failed", text, f"{JMP_DEBUG}=1 shows where")
+
+
+def _plain(code: str, message: str, hint: str = "", *, line: str = "") -> Report:
+    line = line or (f"{message}; {hint}" if hint else message)
+    return Report(code=code, message=message, hint=hint, status=exit_of(code), line=line)
+
+
+def _ours(error: JumpstarterException) -> Report:
+    """A member of the family; one that came over the wire says more."""
+    message = error.message or type(error).__name__
+    plain = _plain(code_of(error), message, error.hint)
+    remote = {
+        name: value for name in ("driver", "device", "operation") if isinstance(value := getattr(error, name, ""), str)
+    }
+    causes = getattr(error, "causes", None) or _causes(error)
+    return plain._replace(message=getattr(error, "reason", "") or message, causes=causes, **remote)
+
+
+def _causes(error: BaseException) -> Sequence[str]:
+    cause = error.__cause__
+    return (f"{type(cause).__name__}: {cause}",) if cause is not None else ()
+
+
+def _os_text(error: OSError) -> str:
+    """What the operating system says, without its number."""
+    if error.errno is None or not error.strerror:
+        return str(error) or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
 
 
 def _with_notes(error: BaseException, text: str) -> str:
@@ -196,12 +268,6 @@ def _rpc_code(error: BaseException) -> str | None:
     """The name of the status that a gRPC error has."""
     code = getattr(error, "code", None)
     return getattr(code(), "name", None) if callable(code) and hasattr(error, "details") else None
-
-
-def _is_ours(error: BaseException) -> bool:
-    return any(f"{cls.__module__}.{cls.__qualname__}" in _STATUS for cls in type(error).__mro__) or hasattr(
-        error, "message"
-    )
 
 
 def _is_help(error: click.UsageError) -> bool:

@@ -11,7 +11,8 @@ import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.values import decode_value
-from .core import AsyncDriverClient, driver_error
+from .core import AsyncDriverClient
+from .errors import driver_error
 
 if TYPE_CHECKING:
     from ..streams.blocking import BlockingStream
@@ -47,7 +48,7 @@ class DriverClient(AsyncDriverClient):
         try:
             response = blocking.DriverCall(self._request(method, args))
         except grpc.RpcError as e:
-            raise driver_error(e, self._where(method)) from e
+            raise driver_error(e, self.path, method) from e
         return decode_value(response.result)
 
     def streamingcall(self, method: str, *args: Any) -> Generator[Any]:
@@ -61,7 +62,7 @@ class DriverClient(AsyncDriverClient):
             for response in call:
                 yield decode_value(response.result)
         except grpc.RpcError as e:
-            raise driver_error(e, self._where(method)) from e
+            raise driver_error(e, self.path, method) from e
         finally:
             call.cancel()
 

@@ -6,6 +6,7 @@ made when something asynchronous is first used. Both ways have a connection of t
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,9 @@ from typing import Any
 
 import grpc
 
+from ..common.env import JMP_DEBUG
 from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
-from ..common.metadata import PASSPHRASE_METADATA_KEY
+from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
@@ -55,7 +57,8 @@ class Endpoint:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Metadata of every call."""
-        return ((PASSPHRASE_METADATA_KEY, self.passphrase),) if self.passphrase and self.is_tcp else ()
+        passphrase = ((PASSPHRASE_METADATA_KEY, self.passphrase),) if self.passphrase and self.is_tcp else ()
+        return (*passphrase, (DEBUG_METADATA_KEY, "1")) if os.environ.get(JMP_DEBUG) else passphrase
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         return list({**dict(TCP_OPTIONS if self.is_tcp else UNIX_OPTIONS), **self.options}.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,82 +13,41 @@ import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.enums import ExporterStatus
-from ..common.exceptions import ConnectionError, JumpstarterException
-from ..common.limits import MAX_MESSAGE
 from ..common.metadata import Metadata
 from ..common.values import decode_value, encode_into
+from .errors import (
+    DriverBusy,
+    DriverError,
+    DriverInvalidArgument,
+    DriverIOError,
+    DriverMethodNotImplemented,
+    DriverTimeout,
+    ExporterLost,
+    ExporterNotReady,
+    NotAllowed,
+    driver_error,
+    error_of_call,
+)
 
 if TYPE_CHECKING:
     from anyio.abc import AnyByteStream
 
     from ..streams.router import RouterStream
 
-Request = TypeVar("Request", pb.DriverCallRequest, pb.StreamingDriverCallRequest)
-
-
-class DriverError(JumpstarterException):
-    """A driver or its device failed; the message has the driver's own text."""
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class DriverMethodNotImplemented(DriverError, NotImplementedError):
-    """The driver has no such method, or its device cannot do that."""
-
-
-class DriverInvalidArgument(DriverError, ValueError):
-    """An argument that can never work."""
-
-
-class DriverTimeout(DriverError, TimeoutError):
-    """The device did not answer in time."""
-
-
-class ExporterNotReady(DriverError):
-    """The exporter does not take calls in its present status."""
-
-
-class ExporterLost(DriverError, ConnectionError):
-    """The exporter cannot be reached, or went away during the call."""
-
-
-class NotAllowed(DriverError, PermissionError):
-    """The exporter does not let this client in."""
-
-
-_ERRORS: dict[grpc.StatusCode, type[DriverError]] = {
-    grpc.StatusCode.FAILED_PRECONDITION: ExporterNotReady,
-    grpc.StatusCode.NOT_FOUND: DriverMethodNotImplemented,
-    grpc.StatusCode.UNIMPLEMENTED: DriverMethodNotImplemented,
-    grpc.StatusCode.INVALID_ARGUMENT: DriverInvalidArgument,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DriverTimeout,
-    grpc.StatusCode.UNAVAILABLE: ExporterLost,
-    grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
-    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
-}
-
-
-_CONNECTION = re.compile(
-    "Cancelling all calls|[Ss]ocket closed|Connection (reset|refused)|Broken pipe|GOAWAY|keepalive|ping|connect"
+__all__ = (
+    "AsyncDriverClient",
+    "DriverBusy",
+    "DriverError",
+    "DriverIOError",
+    "DriverInvalidArgument",
+    "DriverMethodNotImplemented",
+    "DriverTimeout",
+    "ExporterLost",
+    "ExporterNotReady",
+    "NotAllowed",
 )
-"""What gRPC says of a connection that ended under a call."""
 
-
-def driver_error(error: grpc.RpcError, where: str) -> DriverError:
-    """The exception for a failed call; `where` says of which driver and method."""
-    failure = error_of(error.code(), error.details(), where)  # pyright: ignore[reportAttributeAccessIssue]
-    failure.__cause__ = error
-    return failure
-
-
-def error_of(code: grpc.StatusCode, details: str | None, where: str) -> DriverError:
-    """The exception for the status of a call."""
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (details or ""):
-        details = f"more data than one message carries ({MAX_MESSAGE >> 20} MiB); use a byte stream or a file"
-    if code is grpc.StatusCode.UNAVAILABLE and _CONNECTION.search(details or ""):
-        details = f"the exporter is gone ({details}); is it still running?"
-    return _ERRORS.get(code, DriverError)(f"{where}: {details or code.name}")
+Request = TypeVar("Request", pb.DriverCallRequest, pb.StreamingDriverCallRequest)
 
 
 @dataclass(kw_only=True)
@@ -118,9 +76,6 @@ class AsyncDriverClient(Metadata):
         self.logger = logging.getLogger(type(self).__name__)
         self.logger.setLevel(self.log_level)
 
-    def _where(self, method: str) -> str:
-        return f"{self.path}.{method}" if self.path else method
-
     def _request(
         self, method: str, args: tuple[Any, ...], kind: Callable[..., Request] = pb.DriverCallRequest
     ) -> Request:
@@ -137,7 +92,7 @@ class AsyncDriverClient(Metadata):
         try:
             response = await self.stub.DriverCall(self._request(method, args))
         except grpc.RpcError as e:
-            raise driver_error(e, self._where(method)) from e
+            raise driver_error(e, self.path, method) from e
         return decode_value(response.result)
 
     async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:
@@ -147,7 +102,7 @@ class AsyncDriverClient(Metadata):
             while (response := await call.read()) is not grpc.aio.EOF:
                 yield decode_value(response.result)
         except grpc.RpcError as e:
-            raise driver_error(e, self._where(method)) from e
+            raise driver_error(e, self.path, method) from e
         finally:
             call.cancel()
 
@@ -187,11 +142,11 @@ class AsyncDriverClient(Metadata):
             if wait:
                 await stream.opened()
                 if call.done():  # refused: the status came instead
-                    raise error_of(await call.code(), await call.details(), self._where(what))
+                    raise await error_of_call(call, self.path, what)
             yield stream
             await stream.aclose()
         except grpc.RpcError as e:
-            raise driver_error(e, self._where(what)) from e
+            raise driver_error(e, self.path, what) from e
         finally:
             stream.abort()
 
@@ -217,7 +172,7 @@ class AsyncDriverClient(Metadata):
         except grpc.RpcError as e:
             if e.code() is grpc.StatusCode.UNIMPLEMENTED:  # pyright: ignore[reportAttributeAccessIssue]
                 return None
-            raise driver_error(e, "status") from e
+            raise driver_error(e, "", "status") from e
         return ExporterStatus.from_proto(response.status)
 
     async def check_exporter_status(self) -> None:

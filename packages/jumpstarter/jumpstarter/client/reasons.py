@@ -7,7 +7,7 @@ import re
 import grpc
 
 from ..common.exceptions import ExporterUnreachableError
-from .core import driver_error
+from .errors import driver_error
 
 _SILENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -30,7 +30,7 @@ def unreachable(error: grpc.RpcError, where: str) -> Exception:
     """What to raise when the first call to an exporter fails: mostly that nothing answers there."""
     code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
     if code not in _SILENT:
-        return driver_error(error, where)
+        return driver_error(error, "", where)
     details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
     return ExporterUnreachableError(f"no exporter answers at {where}: {plain_reason(details or code.name)}")
 

@@ -38,3 +38,6 @@ JMP_NAME = "JMP_NAME"
 
 GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 """PEM file of the certificate authorities that TLS connections trust."""
+
+JMP_DEBUG = "JMP_DEBUG"
+"""`1`: show tracebacks, and ask the exporter for its own. Set at an exporter that serves a TCP port: tell them."""

@@ -18,10 +18,10 @@ class JumpstarterException(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """The message and its hint, followed by the cause where there is one."""
-        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        """The message, the cause where there is one, and the hint."""
         cause = self.__cause__
-        return f"{text} (Caused by: {cause})" if cause is not None else text
+        text = f"{self.message} (Caused by: {cause})" if cause is not None else self.message
+        return f"{text}; {self.hint}" if self.hint else text
 
     def print(self) -> None:
         """Write the message to stderr, in red on a terminal."""
@@ -59,6 +59,22 @@ class DriverStuckError(JumpstarterException):
 
 class LimitError(JumpstarterException):
     """A limit of the exporter is reached; the message names it."""
+
+
+class NotAllowedError(JumpstarterException):
+    """Whoever asks may not do that."""
+
+
+class NotReady(JumpstarterException):
+    """The session does not take driver calls in its present status."""
+
+
+class UnknownInstance(JumpstarterException, LookupError):
+    """No driver instance has that identity."""
+
+
+class UnknownMethod(JumpstarterException, LookupError):
+    """The instance exports no such method, or not in that way."""
 
 
 class CallTimeoutError(JumpstarterException, builtins.TimeoutError):

@@ -9,7 +9,13 @@ MAX_STREAMS = 1024
 """Calls and byte streams of one connection at a time; a client's further ones wait."""
 
 MAX_DETAILS = 2000
-"""Most characters of an error's text; gRPC carries it in a header of limited size."""
+"""Most bytes of an error's text, as gRPC encodes it in a header; peers take 8 KiB of headers by default."""
+
+MAX_METADATA = 16 << 10
+"""Most bytes of a call's metadata between our own ends."""
+
+MAX_TRACEBACK = 6 << 10
+"""Most bytes of an exporter's traceback that a client gets."""
 
 MAX_DEPTH = 64
 """How deeply lists, mappings and objects may nest in a value."""
@@ -42,6 +48,8 @@ _PING_TIMEOUT = ("grpc.http2.ping_timeout_ms", 10_000)
 _COMMON: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA),
 ]
 
 SERVER_OPTIONS: list[tuple[str, int | str]] = [

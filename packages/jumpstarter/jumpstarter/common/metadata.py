@@ -11,6 +11,12 @@ NAME_LABEL = "jumpstarter.dev/name"
 PASSPHRASE_METADATA_KEY = "x-jumpstarter-passphrase"
 """gRPC metadata: the passphrase of an exporter that serves a TCP port."""
 
+ERROR_METADATA_KEY = "x-jmp-error-bin"
+"""Trailing gRPC metadata: the ErrorDetails of a call that failed."""
+
+DEBUG_METADATA_KEY = "x-jmp-debug"
+"""gRPC metadata: the client wants tracebacks."""
+
 CLIENT_LABEL = "jumpstarter.dev/client"
 """Label: dotted path of the Python class of an instance's client."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
@@ -19,11 +18,9 @@ from ..driver.base import Driver
 from ..driver.describe import describe_type
 from ..driver.table import ExportedMethod
 from ..streams import frames
-from .errors import DRIVER_FAILURES, status_of
+from .errors import DRIVER_FAILURES, refuse
 from .session import Session
 from .streams import serve_stream
-
-logger = logging.getLogger(__name__)
 
 Context = Any
 """A grpc.aio servicer context; its stubs know no methods of the version in use."""
@@ -137,11 +134,7 @@ class SessionService:
     async def _fail(
         self, context: Context, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, error: BaseException
     ) -> NoReturn:
-        code, text = status_of(error)
-        logger.info("call of %s failed: %s: %s", request.method, code.name, text)
-        logger.debug("where it failed", exc_info=error)
-        await context.abort(code, text)
-        raise AssertionError("abort returned")
+        await refuse(self._session, context, request.uuid, request.method, error)
 
     # the session
 
@@ -150,7 +143,7 @@ class SessionService:
             self._session.check_ready()
             await self._session.reset()
         except DRIVER_FAILURES as e:
-            await context.abort(*status_of(e))
+            await refuse(self._session, context, "", "reset", e)
         return pb.ResetResponse()
 
     async def end_session(self, request: pb.EndSessionRequest, context: Context) -> pb.EndSessionResponse:

@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync
 
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
+from ..common.exceptions import NotReady, UnknownInstance, UnknownMethod
 from ..common.limits import DRAIN
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class NotReady(Exception):
-    """The session does not take driver calls in its present status."""
-
-
-class UnknownInstance(LookupError):
-    """No driver instance has that identity."""
-
-
-class UnknownMethod(LookupError):
-    """The instance exports no such method, or not in that way."""
 
 
 def _outcome(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:

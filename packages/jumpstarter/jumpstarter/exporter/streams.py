@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any, cast
 from uuid import uuid4
 
@@ -15,15 +14,13 @@ from ..driver.base import Driver
 from ..streams.common import join_streams
 from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
-from .errors import DRIVER_FAILURES, status_of, stream_status_of
+from .errors import DRIVER_FAILURES, refuse
 from .session import Session
-
-logger = logging.getLogger(__name__)
 
 
 async def serve_stream(session: Session, context: Any) -> None:
     """Serve one stream call; `request` in its metadata says to what."""
-    opened = False
+    opened, request = False, dict[str, Any]()
 
     async def opening(metadata: dict[str, str]) -> None:
         nonlocal opened
@@ -39,9 +36,8 @@ async def serve_stream(session: Session, context: Any) -> None:
         else:
             await _serve_resource(driver, context, opening)
     except DRIVER_FAILURES as e:
-        code, text = (stream_status_of if opened else status_of)(e)
-        logger.debug("stream ended: %s: %s", code.name, text, exc_info=e)
-        await context.abort(code, text)
+        operation = str(request.get("method") or request.get("kind") or "stream")
+        await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
 
 
 def _request(context: Any) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""The errors that the calls of a client raise, made from a call's status and the details that came with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+
+from ..common import exceptions
+from ..common.limits import MAX_MESSAGE
+from ..common.metadata import ERROR_METADATA_KEY
+
+
+class DriverError(exceptions.JumpstarterException):
+    """A driver or its device failed; the message has the driver's own text.
+
+    `str()` is one line: where, what, why; what to do. The attributes have the same in parts.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        hint: str = "",
+        *,
+        code: str = "",
+        driver: str = "",
+        device: str = "",
+        operation: str = "",
+        reason: str = "",
+        causes: Sequence[str] = (),
+        remote_traceback: str = "",
+    ) -> None:
+        super().__init__(message, hint)
+        self.code = code or _code_of(type(self))
+        """Stable word for programs: `absent`, `busy`, `invalid-argument`, ..."""
+        self.driver = driver
+        """Path of the driver, its names from the root joined by dots."""
+        self.device = device
+        """Identity of the physical device, where the driver knows one."""
+        self.operation = operation
+        """The method that failed."""
+        self.reason = reason or message
+        """The message without the place."""
+        self.causes = tuple(causes)
+        """Class and text of the exceptions behind it, the direct one first."""
+        self.remote_traceback = remote_traceback
+        """The exporter's traceback, where JMP_DEBUG asked for it."""
+        if remote_traceback:
+            self.add_note(f"\nOn the exporter:\n{remote_traceback}")
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class DriverMethodNotImplemented(DriverError, NotImplementedError):
+    """The driver has no such method, or its device cannot do that."""
+
+
+class DriverInvalidArgument(DriverError, ValueError):
+    """An argument that can never work."""
+
+
+class DriverTimeout(DriverError, TimeoutError):
+    """The device did not answer in time."""
+
+
+class CallDeadlineExceeded(DriverTimeout, exceptions.CallTimeoutError):
+    """The call did not end before its deadline."""
+
+
+class DriverIOError(DriverError, OSError):
+    """Cable, port, permission or medium: the operating system of the exporter's host said no."""
+
+
+class DeviceAbsent(DriverError, exceptions.DeviceAbsentError):
+    """The device is not there."""
+
+
+class DeviceFaulty(DriverError, exceptions.DeviceFaultyError):
+    """The device is there and does not work."""
+
+
+class DriverStuck(DriverError, exceptions.DriverStuckError):
+    """An earlier call of the driver does not end."""
+
+
+class DriverBusy(DriverError, exceptions.BusyError):
+    """The session or the device belongs to somebody else; the message says to whom."""
+
+
+class LimitReached(DriverError, exceptions.LimitError):
+    """A limit of the exporter is reached; the message names it."""
+
+
+class ExporterNotReady(DriverError, exceptions.NotReady):
+    """The exporter does not take calls in its present status."""
+
+
+class ExporterLost(DriverError, exceptions.ConnectionError):
+    """The exporter cannot be reached, or went away during the call."""
+
+
+class NotAllowed(DriverError, exceptions.NotAllowedError, PermissionError):
+    """The exporter does not let this client in, or not do that."""
+
+
+_BY_CODE: dict[str, type[DriverError]] = {
+    "failed": DriverError,
+    "invalid-argument": DriverInvalidArgument,
+    "not-implemented": DriverMethodNotImplemented,
+    "unknown-method": DriverMethodNotImplemented,
+    "unknown-driver": DriverMethodNotImplemented,
+    "deadline": CallDeadlineExceeded,
+    "timeout": DriverTimeout,
+    "absent": DeviceAbsent,
+    "faulty": DeviceFaulty,
+    "stuck": DriverStuck,
+    "io": DriverIOError,
+    "stream-broken": DriverIOError,
+    "limit": LimitReached,
+    "busy": DriverBusy,
+    "not-ready": ExporterNotReady,
+    "not-allowed": NotAllowed,
+    "unauthenticated": NotAllowed,
+    "exporter-lost": ExporterLost,
+    "configuration": DriverError,
+    "cancelled": DriverError,
+}
+
+_BY_STATUS = {
+    grpc.StatusCode.FAILED_PRECONDITION: "not-ready",
+    grpc.StatusCode.NOT_FOUND: "unknown-method",
+    grpc.StatusCode.UNIMPLEMENTED: "not-implemented",
+    grpc.StatusCode.INVALID_ARGUMENT: "invalid-argument",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "timeout",
+    grpc.StatusCode.UNAVAILABLE: "exporter-lost",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "limit",
+    grpc.StatusCode.UNAUTHENTICATED: "unauthenticated",
+    grpc.StatusCode.PERMISSION_DENIED: "not-allowed",
+    grpc.StatusCode.CANCELLED: "cancelled",
+}
+"""What a status means that comes without details: from gRPC itself, or from another implementation."""
+
+_CONNECTION = re.compile(
+    "Cancelling all calls|[Ss]ocket closed|Connection (reset|refused)|Broken pipe|GOAWAY|keepalive|ping|connect"
+)
+"""What gRPC says of a connection that ended under a call."""
+
+
+def _code_of(cls: type[DriverError]) -> str:
+    return next(
+        (code for code, known in _BY_CODE.items() if issubclass(cls, known) and known is not DriverError), "failed"
+    )
+
+
+def driver_error(error: grpc.RpcError, driver: str, operation: str) -> DriverError:
+    """The exception for a call that failed, of a method of the driver with that path."""
+    call: Any = error  # the errors of both stubs have the call's outcome
+    failure = error_of(call.code(), call.details(), driver, operation, call.trailing_metadata())
+    failure.__cause__ = error
+    return failure
+
+
+async def error_of_call(call: Any, driver: str, operation: str) -> DriverError:
+    """The exception for an asynchronous call that has ended without success."""
+    return error_of(await call.code(), await call.details(), driver, operation, await call.trailing_metadata())
+
+
+def error_of(
+    status: grpc.StatusCode, text: str | None, driver: str, operation: str, metadata: Any = None
+) -> DriverError:
+    """The exception for the status of a call and its trailing metadata."""
+    details = _details(metadata) or _from_status(status, text or status.name)
+    driver = driver or details.driver
+    where = f"{driver}.{operation}" if driver else operation
+    kind = _BY_CODE.get(details.code) or _BY_CODE[_BY_STATUS.get(status, "failed")]
+    return kind(
+        f"{where}: {details.message}",
+        details.hint,
+        code=details.code,
+        driver=driver,
+        device=details.device,
+        operation=operation,
+        reason=details.message,
+        causes=details.causes,
+        remote_traceback=details.traceback,
+    )
+
+
+def _details(metadata: Any) -> pb.ErrorDetails | None:
+    """What our own exporters say beside the status."""
+    for key, value in metadata or ():
+        if key == ERROR_METADATA_KEY:
+            try:
+                return pb.ErrorDetails.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
+    """The details that a status alone stands for."""
+    code, hint = _BY_STATUS.get(status, "failed"), ""
+    match code:
+        case "limit" if "larger than max" in text:
+            code, text = "invalid-argument", f"more data than one message carries ({MAX_MESSAGE >> 20} MiB)"
+            hint = "use a byte stream or a file"
+        case "exporter-lost" if _CONNECTION.search(text):
+            text, hint = f"the exporter is gone ({text})", "is it still running?"
+        case "timeout" if text == "Deadline Exceeded":  # gRPC's own, on this side
+            code, text, hint = "deadline", "no answer before the deadline of the call", "give it more with timeout="
+        case "unauthenticated":
+            hint = "give the exporter's passphrase (--passphrase-file, or JMP_GRPC_PASSPHRASE)"
+        case _:
+            pass
+    return pb.ErrorDetails(code=code, message=text, hint=hint)
