@@ -30,6 +30,27 @@ LOG_LINES = 1024
 LOG_BYTES = 4 << 20
 """Most characters of those lines together."""
 
+DRIVER_QUEUE = 64
+"""Calls of one driver that wait for their turn; further ones are refused, but for urgent ones."""
+
+CALL_TIMEOUT = 7200.0
+"""Seconds that a call takes at most, unless its driver, its method or its client says otherwise."""
+
+STUCK = 2.0
+"""Seconds that a plain method has to end after its caller is gone; then its driver takes no calls until it does."""
+
+BLOCKED = 0.1
+"""Seconds for which a driver may block the event loop before it is named in the log."""
+
+CALLER_STREAMS = 256
+"""Byte streams that one TCP connection may have open."""
+
+BATCH_ITEMS = 64
+"""Items of a streamed call that travel in one message, where they are there at once."""
+
+BATCH_TIME = 0.001
+"""Seconds that a plain generator runs ahead of its items' way to the client."""
+
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 

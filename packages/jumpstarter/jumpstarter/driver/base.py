@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+from ..common.limits import CALL_TIMEOUT
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Driver(Metadata, metaclass=ABCMeta):
 
     # read by pydantic where a subclass is a pydantic dataclass
     __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
+
+    call_timeout: ClassVar[float] = CALL_TIMEOUT
+    """Seconds that a call of these drivers may take, where the method or the client says nothing else."""
 
     children: dict[str, Driver] = field(default_factory=dict["str", "Driver"])
     """Drivers below this one, by name."""

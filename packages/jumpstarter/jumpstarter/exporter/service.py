@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
-from anyio import CancelScope
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
@@ -18,6 +17,7 @@ from ..driver.base import Driver
 from ..driver.describe import describe_type
 from ..driver.table import ExportedMethod
 from ..streams import frames
+from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
 from .session import Session
 from .streams import serve_stream
@@ -27,8 +27,6 @@ Context = Any
 
 ADDITIONS = 1
 """Version of the additional fields that are understood in requests."""
-
-_END = object()
 
 
 class SessionService:
@@ -89,47 +87,34 @@ class SessionService:
 
     def _dispatch(
         self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, streaming: bool
-    ) -> tuple[Driver, ExportedMethod, Callable[[], Any]]:
-        """The driver and method that a request names, and the call with its arguments converted."""
+    ) -> tuple[Driver, ExportedMethod, Arguments]:
+        """The driver and method that a request names, and its arguments, converted."""
         session = self._session
         session.check_ready()
         driver = session.instance(request.uuid)
         method = session.method(driver, request.method, "streamingcall" if streaming else "call")
-        args, kwargs = method.arguments(driver, [decode_value(value) for value in request.args])
-        return driver, method, lambda: method.function(*args, **kwargs)
+        return driver, method, method.arguments(driver, [decode_value(value) for value in request.args])
 
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
         try:
-            driver, method, call = self._dispatch(request, streaming=False)
+            driver, method, arguments = self._dispatch(request, streaming=False)
             response = pb.DriverCallResponse()
-            encode_into(response.result, await (call() if method.is_async else self._session.run(driver, call)))
+            encode_into(response.result, await self._session.calls.call(driver, method, arguments))
             return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
-            driver, method, call = self._dispatch(request, streaming=True)
-            items = call() if method.is_async else self._iterate(driver, call)
-            async with aclosing(items):
-                async for item in items:
-                    response = pb.StreamingDriverCallResponse()
-                    encode_into(response.result, item)
-                    await context.write(response)
+            driver, method, arguments = self._dispatch(request, streaming=True)
+            async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
+                async for batch in batches:
+                    for item in batch:
+                        response = pb.StreamingDriverCallResponse()
+                        encode_into(response.result, item)
+                        await context.write(response)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
-
-    async def _iterate(self, driver: Driver, call: Callable[[], Any]) -> AsyncGenerator[Any]:
-        """The items of a plain generator, which advances in the driver's worker."""
-        run = self._session.run
-        iterator = await run(driver, lambda: iter(call()))
-        try:
-            while (item := await run(driver, next, iterator, _END)) is not _END:
-                yield item
-        finally:
-            if close := getattr(iterator, "close", None):
-                with CancelScope(shield=True):
-                    await run(driver, close)
 
     async def _fail(
         self, context: Context, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, error: BaseException

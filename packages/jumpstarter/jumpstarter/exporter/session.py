@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from anyio import CancelScope, CapacityLimiter, move_on_after
+from anyio import CancelScope, move_on_after
 from anyio.to_thread import run_sync
 
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
-from ..common.exceptions import NotReady, UnknownInstance, UnknownMethod
-from ..common.limits import DRAIN
+from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
+from ..common.limits import CALLER_STREAMS, DRAIN, MAX_STREAMS
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
+from .calls import Calls
 from .logging import LogHandler, LogHistory
 from .status import StatusBoard
 
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
     import grpc
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-def _outcome(func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """What a function returns or raises; a task that itself raises SystemExit would end the event loop."""
-    try:
-        return func(*args), None
-    except BaseException as e:  # noqa: BLE001 raised by who waits
-        return None, e
 
 
 class Session:
@@ -58,9 +48,10 @@ class Session:
         self.log = LogHistory()
         self._handler = LogHandler(self.log)
         self._instances: dict[str, Driver] = {}
+        self._paths: dict[UUID, str] = {}
         self.tree()
-        self._workers: dict[UUID, asyncio.Lock] = {}
-        self._threads = CapacityLimiter(math.inf)  # one per driver, as its lock says
+        self.calls = Calls(self.path)
+        self._streams: Counter[str] = Counter()
 
     # life
 
@@ -103,7 +94,17 @@ class Session:
         """The instances as they are now, depth first; see `Driver.enumerate`."""
         tree = self.root_device.enumerate()
         self._instances = {str(device.uuid): device for _, _, _, device in tree}
+        paths: dict[UUID, str] = {}
+        for uuid, parent, name, _ in tree:
+            above = paths[parent.uuid] if parent is not None else ""
+            path = f"{above}.{name}" if above else name or ""
+            paths.setdefault(uuid, path)
+        self._paths = paths
         return tree
+
+    def path(self, driver: Driver) -> str:
+        """Names from the root to an instance, joined with dots; empty for the root."""
+        return self._paths.get(driver.uuid, "")
 
     def __getitem__(self, uuid: UUID) -> Driver:
         """The instance with that identity; UnknownInstance where there is none."""
@@ -138,56 +139,34 @@ class Session:
         if not current.status.is_ready:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
-    async def run(self, driver: Driver, func: Callable[..., T], *args: Any) -> T:
-        """Run a plain function of a driver in its worker, where one runs at a time.
-
-        When the caller is cancelled, as gRPC does once its client is gone, a function that waits never starts, and one
-        that runs keeps the worker until it ends.
-        """
-        return await self._run([driver], func, args)
+    @contextmanager
+    def stream_of(self, peer: str) -> Generator[None]:
+        """Count a byte stream of a peer while it is open; LimitError where that has too many."""
+        limit = (
+            MAX_STREAMS if peer.startswith("unix:") else CALLER_STREAMS
+        )  # unix sockets do not tell their peers apart
+        if self._streams[peer] >= limit:
+            raise LimitError(f"{limit} byte streams of one client are open (limit CALLER_STREAMS)")
+        self._streams[peer] += 1
+        try:
+            yield
+        finally:
+            self._streams[peer] -= 1
+            if not self._streams[peer]:
+                del self._streams[peer]
 
     async def reset(self) -> None:
         """Reset all drivers, while none of them does anything else."""
-        drivers = {id(device): device for _, _, _, device in self.tree()}
-        await self._run(sorted(drivers.values(), key=lambda driver: driver.uuid), self.root_device.reset, ())
-
-    async def _run(self, drivers: Sequence[Driver], func: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """Run a function while the workers of some drivers do nothing else."""
-        workers = [self._workers.setdefault(driver.uuid, asyncio.Lock()) for driver in drivers]
-        async with AsyncExitStack() as stack:
-            for worker in workers:
-                await stack.enter_async_context(worker)
-            running = asyncio.ensure_future(run_sync(_outcome, func, args, limiter=self._threads))
-            stack.pop_all()  # the locks are the running function's now
-        gone = False
-
-        def ended(_: object) -> None:
-            for worker in workers:
-                worker.release()
-            if gone and (error := running.result()[1]) is not None:
-                logger.warning("%s failed after its client was gone: %s", drivers[0].name, error)
-
-        running.add_done_callback(ended)
-        try:
-            result, error = await asyncio.shield(running)  # anyio's own shield does not hold against gRPC's cancelling
-        except asyncio.CancelledError:
-            gone = True
-            raise
-        if error is not None:
-            raise error
-        return result
+        drivers = {device.uuid: device for _, _, _, device in self.tree()}
+        await self.calls.exclusively(list(drivers.values()), "reset", self.root_device.reset)
 
     async def _idle(self) -> None:
         """Wait until no worker is busy: a driver is not closed while one of its methods runs."""
-        held: list[asyncio.Lock] = []
         with move_on_after(DRAIN, shield=True) as waiting:
-            for worker in self._workers.values():
-                await worker.acquire()
-                held.append(worker)
-        for worker in held:
-            worker.release()
+            await self.calls.settle()
         if waiting.cancelled_caught:
             logger.error("a driver's method did not end within %.0f s; closing its driver all the same", DRAIN)
+        self.calls.close()
 
     # serving
 

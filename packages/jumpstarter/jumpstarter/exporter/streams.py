@@ -31,10 +31,11 @@ async def serve_stream(session: Session, context: Any) -> None:
         session.check_ready()
         request = _request(context)
         driver = session.instance(str(request.get("uuid")))
-        if request["kind"] == "driver":
-            await _serve_device(session, driver, str(request.get("method")), context, opening)
-        else:
-            await _serve_resource(driver, context, opening)
+        with session.stream_of(context.peer()):
+            if request["kind"] == "driver":
+                await _serve_device(session, driver, str(request.get("method")), context, opening)
+            else:
+                await _serve_resource(driver, context, opening)
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
         await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
@@ -59,10 +60,10 @@ def _request(context: Any) -> dict[str, Any]:
 async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:
     """Join the client with the stream that an exported method of the driver opens."""
     method = session.method(driver, name, "stream")
-    async with method.function(driver) as device:
+    async with session.calls.stream(driver, method) as device:
         extra = getattr(device, "extra", None)
         await opening(dict(extra(MetadataStreamAttributes.metadata, {}) if extra is not None else {}))
-        remote = RouterStream(context)
+        remote = RouterStream(context, name=f"stream {name} of driver {session.path(driver)}")
         try:
             await join_streams(remote, device)
             await remote.aclose()

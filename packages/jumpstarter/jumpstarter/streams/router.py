@@ -50,8 +50,9 @@ class RouterStream(ObjectStream[bytes]):
     reads no more, and BrokenResourceError for any other end.
     """
 
-    def __init__(self, context: Call) -> None:
+    def __init__(self, context: Call, name: str = "router stream") -> None:
         keep_freed_memory()
+        self._name = name  # of its tasks
         self._call = context
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
         self._reader, self._writer = Reader(context), Writer(context)
@@ -148,7 +149,7 @@ class RouterStream(ObjectStream[bytes]):
         if self._reader.is_started or self._writer.is_started:  # they have frames that come first
             await join_by_copying(self, other)
             return
-        reading, sending = _Copy(self._copy_to, other), _Copy(self._copy_from, other)
+        reading, sending = _Copy(self._copy_to, other, self._name), _Copy(self._copy_from, other, self._name)
         try:
             done, _ = await asyncio.wait((reading.task, sending.task), return_when=asyncio.FIRST_EXCEPTION)
         finally:
@@ -240,9 +241,11 @@ class RouterStream(ObjectStream[bytes]):
 class _Copy:
     """A task that copies one direction of a stream, and whether it awaits gRPC at the moment."""
 
-    def __init__(self, copy: Callable[[AnyByteStream, _Copy], Coroutine[Any, Any, None]], other: AnyByteStream) -> None:
+    def __init__(
+        self, copy: Callable[[AnyByteStream, _Copy], Coroutine[Any, Any, None]], other: AnyByteStream, name: str
+    ) -> None:
         self.in_grpc = False
-        self.task = asyncio.ensure_future(contained(copy(other, self)))
+        self.task = asyncio.create_task(contained(copy(other, self)), name=name)
         self.task.add_done_callback(_retrieve)
 
     async def grpc(self, awaitable: Awaitable[T]) -> T:

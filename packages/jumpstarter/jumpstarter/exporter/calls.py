@@ -1,0 +1,225 @@
+"""How a call of a driver's method is run: in the driver's worker, in time, and its items in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from anyio import CancelScope
+
+from ..common.exceptions import CallTimeoutError
+from ..common.limits import BATCH_ITEMS, BATCH_TIME
+from ..driver.base import Driver
+from ..driver.calls import Call, running
+from ..driver.table import ExportedMethod
+from .watchdog import Watchdog
+from .worker import Worker
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Calls:
+    """Runs the methods of a session's drivers."""
+
+    def __init__(self, path_of: Callable[[Driver], str]) -> None:
+        self._path_of = path_of
+        self._workers: dict[UUID, Worker] = {}
+        self._watchdog = Watchdog()
+
+    def worker(self, driver: Driver) -> Worker:
+        """The worker of a driver, made when it is first needed."""
+        worker = self._workers.get(driver.uuid)
+        if worker is None:
+            worker = self._workers[driver.uuid] = Worker(self._path_of(driver) or "root")
+        return worker
+
+    async def settle(self) -> None:
+        """Wait until no worker is busy."""
+        for worker in list(self._workers.values()):
+            await worker.settle()
+
+    def close(self) -> None:
+        """Let the workers' threads end."""
+        for worker in self._workers.values():
+            worker.close()
+        self._watchdog.close()
+
+    async def run(self, driver: Driver, what: str, function: Callable[[], Any], *, urgent: bool = False) -> Any:
+        """Run a plain function of a driver in its worker; `what` is its name in messages."""
+        return await self.worker(driver).run(Call(driver, what), function, urgent=urgent)
+
+    async def call(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> Any:
+        """The result of a method. Raises CallTimeoutError when its time is over, and what the method raises."""
+        args, kwargs = arguments
+        options, worker, call = method.options, self.worker(driver), Call(driver, method.name)
+        timeout = options.timeout or driver.call_timeout
+        deadline = asyncio.timeout(timeout)
+        try:
+            async with deadline:
+                if not method.is_async:
+                    return await worker.run(
+                        call,
+                        lambda: method.function(*args, **kwargs),
+                        concurrent=options.concurrent,
+                        urgent=options.urgent,
+                    )
+                self._watchdog.begin()
+                try:
+                    return await worker.run_async(
+                        call,
+                        lambda: method.function(*args, **kwargs),
+                        concurrent=options.concurrent,
+                        urgent=options.urgent,
+                    )
+                finally:
+                    self._watchdog.end()
+        except TimeoutError as e:
+            if deadline.expired():
+                raise CallTimeoutError(f"no result within {timeout:g} s") from e
+            raise
+
+    async def batches(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> AsyncGenerator[list[Any]]:
+        """The items of a generator, those together that are there together. It ends when this one is closed."""
+        args, kwargs = arguments
+        call = Call(driver, method.name)
+        if method.is_async:
+            self._watchdog.begin()
+            try:
+                async with aclosing(_run_ahead(call, method.function(*args, **kwargs))) as batches:
+                    async for batch in batches:
+                        yield batch
+            finally:
+                self._watchdog.end()
+            return
+        steps = _Steps(lambda: iter(method.function(*args, **kwargs)))
+        worker, options = self.worker(driver), method.options
+        try:
+            while not steps.ended:
+                batch = await worker.run(
+                    call, steps.advance, concurrent=options.concurrent, urgent=options.urgent, abandoned=steps.close
+                )
+                if batch:
+                    yield batch
+                if steps.error is not None:
+                    raise steps.error
+        finally:
+            if not steps.ended and not steps.advancing:
+                with CancelScope(shield=True):
+                    await worker.run(Call(driver, method.name), steps.close, urgent=True)
+
+    @asynccontextmanager
+    async def stream(self, driver: Driver, method: ExportedMethod) -> AsyncGenerator[Any]:
+        """The byte stream that a method opens; the event loop is watched meanwhile."""
+        running.set(Call(driver, method.name))
+        self._watchdog.begin()
+        try:
+            async with method.function(driver) as device:
+                yield device
+        finally:
+            self._watchdog.end()
+
+    async def exclusively(self, drivers: Sequence[Driver], what: str, function: Callable[[], Any]) -> None:
+        """Run a function in the first driver's worker while none of the others' methods run."""
+        first, *others = drivers
+        held: list[tuple[Worker, Call]] = []
+
+        def let_go(_: object) -> None:
+            for worker, call in held:
+                worker.give(call)
+
+        try:
+            for driver in sorted(others, key=lambda driver: driver.uuid):  # one order, or two of these lock each other
+                worker, call = self.worker(driver), Call(driver, what)
+                await worker.take(call)
+                held.append((worker, call))
+        except BaseException:
+            let_go(None)
+            raise
+        job = asyncio.create_task(self.worker(first).outcome(Call(first, what), function))
+        job.add_done_callback(let_go)
+        _, error = await asyncio.shield(job)  # it goes on when the caller does not
+        if error is not None:
+            raise error
+
+
+class _Steps:
+    """A plain generator that advances in a thread, some items at a time."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+        self._iterator: Any = None
+        self.ended = self.advancing = False
+        self.error: BaseException | None = None
+
+    def advance(self) -> list[Any]:
+        """The next items: those that come within a moment. Notes the error that comes after them."""
+        self.advancing = True
+        items: list[Any] = []
+        try:
+            if self._iterator is None:
+                self._iterator = self._start()
+            until = time.monotonic() + BATCH_TIME
+            for item in self._iterator:
+                items.append(item)
+                if len(items) >= BATCH_ITEMS or time.monotonic() > until:
+                    break
+            else:
+                self.ended = True
+        except BaseException as e:  # noqa: BLE001 raised after the items before it
+            self.ended, self.error = True, e
+        self.advancing = False
+        return items
+
+    def close(self) -> None:
+        """End the generator early."""
+        self.ended = True
+        if (close := getattr(self._iterator, "close", None)) is not None:
+            close()
+
+
+async def _run_ahead(call: Call, items: AsyncGenerator[Any]) -> AsyncGenerator[list[Any]]:
+    """The items of an asynchronous generator, which goes on while the ones before are on their way to the client."""
+    ready: list[Any] = []
+    changed = asyncio.Event()
+    failure: list[BaseException] = []
+
+    async def produce() -> None:
+        running.set(call)
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    ready.append(item)
+                    changed.set()
+                    while len(ready) >= BATCH_ITEMS:
+                        taken.clear()
+                        await taken.wait()
+        except BaseException as e:  # noqa: BLE001 raised by who reads the items
+            failure.append(e)
+
+    taken = asyncio.Event()
+    producer = asyncio.create_task(produce(), name=f"items of {call.method}")
+    producer.add_done_callback(lambda _: changed.set())
+    try:
+        while True:
+            if not ready and not producer.done():
+                changed.clear()
+                await changed.wait()
+            if ready:
+                batch = ready[:]
+                ready.clear()
+                taken.set()
+                yield batch
+            elif producer.done():
+                break
+        if failure:
+            raise failure[0]
+    finally:
+        if not producer.done():
+            call.cancel()
+            producer.cancel()
+            with CancelScope(shield=True):
+                await asyncio.wait([producer])

@@ -1,0 +1,281 @@
+"""The worker of one driver instance: its calls run one at a time, in order, the urgent ones first.
+
+Plain functions run in a thread of the worker's own, coroutines on the event loop; both wait for the same turn. A
+function cannot be stopped: when its caller has gone it keeps the turn until it ends, and when it does not end, the
+worker says so and refuses further calls instead of letting them wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from ..common.exceptions import DriverStuckError, LimitError
+from ..common.limits import DRIVER_QUEUE, STUCK
+from ..driver.calls import Call, CallCancelled, running
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class _Job(NamedTuple):
+    """A function for a thread, and whom to tell of its outcome."""
+
+    call: Call
+    function: Callable[[], Any]
+    abandoned: Callable[[], Any] | None
+    done: Callable[[Any, BaseException | None], None]
+    loop: asyncio.AbstractEventLoop
+
+
+class _Thread:
+    """A thread that runs one job after the other. It is one of anyio's, so drivers may use `anyio.from_thread`."""
+
+    def __init__(self, name: str) -> None:
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._name = name
+        self._ident = 0
+        # kept, or it could be collected; it ends with the thread, or with the event loop
+        self._host = asyncio.create_task(
+            run_sync(self._run, abandon_on_cancel=True, limiter=CapacityLimiter(1)), name=name
+        )
+
+    def stack(self) -> str:
+        """Where it is now, the innermost frame last."""
+        frame = sys._current_frames().get(self._ident)  # pyright: ignore[reportPrivateUsage] documented
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def _run(self) -> None:
+        thread = threading.current_thread()
+        self._ident, before, thread.name = thread.ident or 0, thread.name, self._name
+        while (job := self.jobs.get()) is not None:
+            running.set(job.call)
+            result, error = _outcome(job.function)
+            if job.call.cancelled and job.abandoned is not None:
+                _, closing = _outcome(job.abandoned)
+                error = error or closing
+            running.set(None)
+            with suppress(RuntimeError):  # the loop has ended, and whoever waited with it
+                job.loop.call_soon_threadsafe(job.done, result, error)
+            del job, result, error
+        thread.name = before
+
+
+def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What a function returns or raises, SystemExit included: it must not end the thread."""
+    try:
+        return function(), None
+    except BaseException as e:  # noqa: BLE001 raised by who waits
+        return None, e
+
+
+class Worker:
+    """Runs the calls of one driver. To be used on one event loop."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._current: Call | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._next_call: dict[asyncio.Future[None], Call] = {}
+        self._idle: list[_Thread] = []
+        self._busy: dict[Call, _Thread] = {}
+        self._closed = False
+        self._settlers: list[asyncio.Future[None]] = []
+        self.stuck: str | None = None
+        """Why no further calls are taken, where a method does not end."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs."""
+        return self._current is None and not self._busy
+
+    # turns
+
+    async def take(self, call: Call, urgent: bool = False) -> None:
+        """Wait until it is the turn of the call, which keeps it until `give`."""
+        if self.stuck is not None:
+            raise self._refusal()
+        if self._current is None:
+            self._current = call
+            return
+        if not urgent and len(self._waiting) >= DRIVER_QUEUE:
+            raise LimitError(f"{len(self._waiting)} calls of this driver wait already (limit DRIVER_QUEUE)")
+        turn = asyncio.get_running_loop().create_future()
+        queue = self._urgent if urgent else self._waiting
+        queue.append(turn)
+        self._next_call[turn] = call
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give(call)  # it came at the same moment
+            elif turn in queue:
+                queue.remove(turn)
+            raise
+        finally:
+            self._next_call.pop(turn, None)
+
+    def give(self, call: Call) -> None:
+        """Give the turn to the next call."""
+        if self._current is not call:
+            return
+        self._current = None
+        if self.stuck is not None:
+            logger.warning("driver %s: %s has ended after all", self._name, call.method)
+            self.stuck = None
+        for queue in (self._urgent, self._waiting):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    self._current = self._next_call[turn]
+                    turn.set_result(None)
+                    return
+        self._tell_settlers()
+
+    def _tell_settlers(self) -> None:
+        if self.is_idle:
+            settlers, self._settlers = self._settlers, []
+            for settled in settlers:
+                if not settled.done():
+                    settled.set_result(None)
+
+    def _refusal(self) -> DriverStuckError:
+        return DriverStuckError(
+            f"driver {self._name} takes no calls: {self.stuck}", "look at its device, or restart the exporter"
+        )
+
+    # calls
+
+    async def run(
+        self,
+        call: Call,
+        function: Callable[[], T],
+        *,
+        concurrent: bool = False,
+        urgent: bool = False,
+        abandoned: Callable[[], Any] | None = None,
+    ) -> T:
+        """Run a plain function in a thread and return its result, or raise what it raised.
+
+        When the caller is cancelled, as gRPC does once its client is gone, a function that waits never starts; one that
+        runs is told by its call, keeps the turn until it ends, and is followed by `abandoned`. Raises LimitError when
+        too many wait, and DriverStuckError while an earlier one does not end; an urgent one then runs beside it.
+        """
+        in_turn = not concurrent and not (urgent and self.stuck is not None)
+        if in_turn:
+            await self.take(call, urgent)
+        value, error = await self._start(call, function, in_turn, abandoned)
+        if error is not None:
+            raise error
+        return value
+
+    async def outcome(self, call: Call, function: Callable[[], T]) -> tuple[T, BaseException | None]:
+        """As `run`, for a task of its own, which must not raise SystemExit: the event loop would end with it."""
+        await self.take(call)
+        return await self._start(call, function, True, None)
+
+    async def _start(
+        self, call: Call, function: Callable[[], T], in_turn: bool, abandoned: Callable[[], Any] | None
+    ) -> tuple[T, BaseException | None]:
+        """What a function returns or raises, in a thread that is free."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[tuple[T, BaseException | None]] = loop.create_future()
+
+        def done(value: T, error: BaseException | None) -> None:
+            self._returned(call, in_turn)
+            if not result.done():
+                result.set_result((value, error))
+            elif error is not None and not isinstance(error, CallCancelled):
+                logger.warning("driver %s: %s failed after its caller was gone: %s", self._name, call.method, error)
+
+        thread = self._idle.pop() if self._idle else _Thread(f"worker of {self._name}")
+        self._busy[call] = thread
+        thread.jobs.put(_Job(call, function, abandoned, done, loop))
+        try:
+            return await result
+        except asyncio.CancelledError:
+            call.cancel()
+            loop.call_later(STUCK, self._check, call)
+            raise
+
+    async def run_async(
+        self,
+        call: Call,
+        function: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        concurrent: bool = False,
+        urgent: bool = False,
+    ) -> T:
+        """Run a coroutine function on the event loop; a cancelled caller cancels it. Raises as `run` does."""
+        running.set(call)
+        if concurrent or (urgent and self.stuck is not None):
+            return await function()
+        await self.take(call, urgent)
+        try:
+            return await function()
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        finally:
+            self.give(call)
+
+    def _returned(self, call: Call, in_turn: bool) -> None:
+        """A thread is free again."""
+        thread = self._busy.pop(call)
+        if self._closed:
+            thread.jobs.put(None)
+        else:
+            self._idle.append(thread)
+        if in_turn:
+            self.give(call)
+        else:
+            self._tell_settlers()
+
+    def _check(self, call: Call) -> None:
+        """Say that a method runs on although nobody waits for it, and refuse those that would wait for it."""
+        thread = self._busy.get(call)
+        if thread is None:
+            return
+        logger.error(
+            "driver %s: %s does not end, %.0f s after its caller was gone; it is at:\n%s",
+            self._name,
+            call.method,
+            STUCK,
+            thread.stack(),
+        )
+        if self._current is not call:
+            return
+        self.stuck = f"an earlier call of {call.method} does not end"
+        for turn in [*self._urgent, *self._waiting]:
+            if not turn.done():
+                turn.set_exception(self._refusal())
+        self._urgent.clear()
+        self._waiting.clear()
+
+    # the end
+
+    async def settle(self) -> None:
+        """Wait until nothing runs or waits."""
+        while not self.is_idle:
+            settled = asyncio.get_running_loop().create_future()
+            self._settlers.append(settled)
+            await settled
+
+    def close(self) -> None:
+        """Let the threads end, those that are busy after what they do."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().jobs.put(None)
