@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING
 
 from ..common import env as names
+from ..common.environment import path_with_commands
 from ..common.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,7 +41,12 @@ class Attachment:
     def environment(self, base: dict[str, str]) -> dict[str, str]:
         """The environment of a process that uses the devices."""
         kept = {key: value for key, value in base.items() if key not in _OURS}
-        return {**kept, **self.variables, "PATH": _path_with_j(base), names.JMP_SUPPRESS_DRIVER_WARNINGS: "1"}
+        return {
+            **kept,
+            **self.variables,
+            "PATH": path_with_commands(base),
+            names.JMP_SUPPRESS_DRIVER_WARNINGS: "1",
+        }
 
 
 @contextmanager
@@ -83,14 +86,6 @@ def tcp(address: str, insecure: bool, passphrase: str | None, ca: Path | None, l
         variables[names.GRPC_ROOTS] = str(ca.absolute())
     with _checked(endpoint, logs):
         yield Attachment(name=address, variables=variables)
-
-
-def _path_with_j(environment: Mapping[str, str]) -> str:
-    """The search path; where it has no `j`, because we were called by our path, our directory comes last."""
-    path = environment.get("PATH", os.defpath)
-    if which("j", path=path) is None:
-        path += os.pathsep + str(Path(sys.argv[0]).absolute().parent)
-    return path
 
 
 def _read_ca(path: Path) -> str:

@@ -51,6 +51,15 @@ BATCH_ITEMS = 64
 BATCH_TIME = 0.001
 """Seconds that a plain generator runs ahead of its items' way to the client."""
 
+HOOK_OUTPUT = 10 << 20
+"""Bytes that a hook may write into the log; what follows is dropped, and said to be."""
+
+HOOK_LINE = 4096
+"""Most characters of one line of a hook's output; longer ones are cut into several."""
+
+HOOK_LINES_PER_SECOND = 10_000
+"""Lines of a hook that are logged in a second; a hook that writes faster waits."""
+
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 

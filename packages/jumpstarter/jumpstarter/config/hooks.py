@@ -12,11 +12,15 @@ from .schema import key
 class HookInstanceConfigV1Alpha1:
     """A script that runs before or after a lease."""
 
-    script: str = field(metadata=key(help="Text of the script."))
+    script: str = field(metadata=key(help="Text of the script, or path of a file."))
     exec_: str | None = field(default=None, metadata=key("exec", "exec_", help="Interpreter; the shell if not set."))
     timeout: int = field(default=120, metadata=key(least=1, help="Seconds until the script is ended."))
     on_failure: Literal["warn", "endLease", "exit"] = field(
         default="warn", metadata=key("onFailure", "on_failure", help="What happens when the script fails.")
+    )
+    pass_environment: list[str] = field(
+        default_factory=list[str],
+        metadata=key("passEnvironment", "pass_environment", help="Names of the exporter's variables that it gets."),
     )
 
 

@@ -81,6 +81,8 @@ def _value(annotation: Any) -> dict[str, Any]:
         return {"anyOf": [_value(member) for member in arguments]}
     if origin is typing.Literal:
         return {"enum": list(arguments)}
+    if origin is list:
+        return {"type": "array", "items": _value(arguments[0])}
     if origin is dict:
         return {"type": "object", "additionalProperties": _value(arguments[1])}
     if (nested := nested_class(annotation)) is not None:

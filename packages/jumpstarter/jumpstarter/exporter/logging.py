@@ -22,6 +22,8 @@ _NOISE = ("grpc", "asyncio")
 _ECHO = "exporter:"
 """What the loggers begin with to which a client in the same process writes this very history."""
 
+_HOOKS = {"hook.beforeLease": LogSource.BEFORE_LEASE_HOOK, "hook.afterLease": LogSource.AFTER_LEASE_HOOK}
+
 
 @dataclass(frozen=True)
 class LogLine:
@@ -126,5 +128,11 @@ class LogHandler(logging.Handler):
             return
         if len(message) > MAX_LINE:
             message = f"{message[:MAX_LINE]}… ({len(message) - MAX_LINE} more characters)"
-        source = LogSource.DRIVER if record.name.startswith("driver.") else LogSource.SYSTEM
-        self._history.append(LogLine(record.levelname, message, source, record.created))
+        self._history.append(LogLine(record.levelname, message, _source(record.name), record.created))
+
+
+def _source(logger: str) -> LogSource:
+    """Who writes to the logger of that name."""
+    if logger.startswith("driver."):
+        return LogSource.DRIVER
+    return _HOOKS.get(logger, LogSource.SYSTEM)
