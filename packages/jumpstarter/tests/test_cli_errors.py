@@ -1,7 +1,9 @@
 """How a command ends: one line, one status."""
 
+import json
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +19,7 @@ from jumpstarter.client.core import (
     ExporterNotReady,
     NotAllowed,
 )
+from jumpstarter.client.errors import DeviceAbsent
 from jumpstarter.common import exceptions
 
 
@@ -67,6 +70,10 @@ def ends(error: BaseException) -> int:
         (OSError("x"), 70),
         (ValueError("x"), 70),
         (exceptions.BusyError("x"), 75),
+        (exceptions.DeviceAbsentError("x"), 70),
+        (exceptions.LimitError("x"), 70),
+        (exceptions.NotAllowedError("x"), 77),
+        (DeviceAbsent("x"), 70),
         (ExporterNotReady("x"), 75),
         (NotAllowed("x"), 77),
         (PermissionError("x"), 77),
@@ -128,3 +135,108 @@ def test_exit_of_click_is_the_status():
         raise Exit(6)
 
     assert errors.run("j", lambda: errors.invoke("j", command, [])) == 6
+
+
+@pytest.fixture
+def in_json() -> Iterator[None]:
+    """Errors as JSON, for this test."""
+    errors.use_json()
+    yield
+    errors.use_json(False)
+
+
+def parts(error: BaseException, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The one JSON object that stands for an error."""
+    status = ends(error)
+    found: dict[str, Any] = json.loads(capsys.readouterr().err)
+    assert found["status"] == status
+    assert set(found) == {"code", "driver", "device", "operation", "message", "hint", "causes", "status"}
+    return found
+
+
+@pytest.mark.usefixtures("in_json")
+def test_an_error_of_a_driver_as_json(capsys: pytest.CaptureFixture[str]):
+    error = DeviceAbsent(
+        "power.on: no board",
+        "plug it in",
+        driver="power",
+        device="usb:1-1.4",
+        operation="on",
+        reason="no board",
+        causes=["OSError: gone"],
+    )
+    assert parts(error, capsys) == {
+        "code": "absent",
+        "driver": "power",
+        "device": "usb:1-1.4",
+        "operation": "on",
+        "message": "no board",
+        "hint": "plug it in",
+        "causes": ["OSError: gone"],
+        "status": 70,
+    }
+
+
+@pytest.mark.usefixtures("in_json")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), "usage"),
+        (ClickException("x"), "failed"),
+        (errors.CommandError("x", 69), "unreachable"),
+        (errors.CommandError("x", 75), "busy"),
+        (errors.CommandError("x", 127), "failed"),
+        (exceptions.ConfigurationError("x"), "configuration"),
+        (exceptions.EnvironmentVariableNotSetError("x"), "no-exporter"),
+        (exceptions.BusyError("x"), "busy"),
+        (exceptions.ReauthenticationFailed("x"), "not-allowed"),
+        (RefusedCall(), "exporter-lost"),
+        (PermissionError(13, "Permission denied", "/run/x"), "not-allowed"),
+        (OSError("x"), "io"),
+        (ValueError("x"), "failed"),
+        (SystemExit("x"), "failed"),
+        (ExceptionGroup("tasks", [exceptions.BusyError("x"), DriverError("y")]), "busy"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_any_error_as_json_has_a_code(error: BaseException, code: str, capsys: pytest.CaptureFixture[str]):
+    assert parts(error, capsys)["code"] == code
+
+
+@pytest.mark.usefixtures("in_json")
+def test_json_has_no_secrets_either(capsys: pytest.CaptureFixture[str]):
+    error = exceptions.ConfigurationError("https://ann:hunter2@lab", "token=hunter2")
+    error.__cause__ = OSError("password='hunter2'")
+    assert "hunter2" not in json.dumps(parts(error, capsys))
+
+
+def test_the_text_of_an_error_has_no_secrets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JMP_DEBUG", "1")
+    ends(exceptions.ConfigurationError("https://ann:hunter2@lab"))
+    assert "hunter2" not in capsys.readouterr().err
+
+
+def test_a_hint_ends_the_line(capsys: pytest.CaptureFixture[str]):
+    ends(exceptions.DeviceAbsentError("no board", "plug it in"))
+    ends(OSError(2, "No such file or directory", "/dev/x"))
+    ends(KeyError("x"))
+    assert capsys.readouterr().err.splitlines() == [
+        "jmp: error: no board; plug it in",
+        "jmp: error: /dev/x: No such file or directory",
+        "jmp: error: KeyError: 'x'; JMP_DEBUG=1 shows where",
+    ]
+
+
+def test_an_option_chooses_json(capsys: pytest.CaptureFixture[str]):
+    import click
+
+    @click.command()
+    @errors.output_option
+    def command(output: str | None):
+        raise DriverError("x")
+
+    try:
+        assert errors.run("jmp", lambda: errors.invoke("jmp", command, ["-o", "json"])) == 70
+    finally:
+        errors.use_json(False)
+    assert json.loads(capsys.readouterr().err)["message"] == "x"

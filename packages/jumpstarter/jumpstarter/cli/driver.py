@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from ..common.text import one_line
+from . import errors
 from .group import LazyGroup, examples
 
 _GROUP = "jumpstarter.drivers"
@@ -25,7 +26,7 @@ def driver() -> None:
 
 
 @click.command("list", epilog=examples("jmp driver list", "jmp driver list -o json"))
-@click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
+@errors.output_option
 def list_drivers(output: str | None) -> None:
     """Show the installed drivers, and whether they load.
 

@@ -13,6 +13,7 @@ import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.enums import ExporterStatus
+from ..common.groups import ungrouped
 from ..common.metadata import Metadata
 from ..common.values import decode_value, encode_into
 from .errors import (
@@ -134,7 +135,10 @@ class AsyncDriverClient(Metadata):
 
     @asynccontextmanager
     async def _stream(self, request: dict[str, Any], what: str, wait: bool) -> AsyncGenerator[RouterStream]:
+        from anyio import BrokenResourceError
+
         from ..streams.router import RouterStream
+        from .broken import broken_stream
 
         call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
         stream = RouterStream(call)
@@ -147,6 +151,11 @@ class AsyncDriverClient(Metadata):
             await stream.aclose()
         except grpc.RpcError as e:
             raise driver_error(e, self.path, what) from e
+        except BrokenResourceError as e:
+            failure = await broken_stream(call, e, self.path, what)
+            if failure is e:
+                raise
+            raise failure from e
         finally:
             stream.abort()
 
@@ -160,10 +169,11 @@ class AsyncDriverClient(Metadata):
 
         from .logs import follow_logs
 
-        async with create_task_group() as tasks:
-            tasks.start_soon(follow_logs, self.stub, show_all_logs)
-            yield
-            tasks.cancel_scope.cancel()
+        with ungrouped():
+            async with create_task_group() as tasks:
+                tasks.start_soon(follow_logs, self.stub, show_all_logs)
+                yield
+                tasks.cancel_scope.cancel()
 
     async def get_status_async(self) -> ExporterStatus | None:
         """The exporter's status, None where it is too old to tell."""

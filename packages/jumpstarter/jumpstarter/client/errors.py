@@ -55,6 +55,11 @@ class DriverError(exceptions.JumpstarterException):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def parts(self) -> dict[str, Any]:
+        """What is known beside message and hint, as this class takes it."""
+        names = ("code", "driver", "device", "operation", "reason", "causes", "remote_traceback")
+        return {name: getattr(self, name) for name in names}
+
 
 class DriverMethodNotImplemented(DriverError, NotImplementedError):
     """The driver has no such method, or its device cannot do that."""

@@ -13,6 +13,7 @@ from typing import Any
 from anyio import create_task_group, create_tcp_listener, create_unix_listener
 from anyio.abc import Listener, SocketAttribute, SocketStream
 
+from .groups import ungrouped
 from .runtime import check_socket_path
 
 Handler = Callable[[SocketStream], Awaitable[Any]]
@@ -67,7 +68,8 @@ async def TemporaryTcpListener(
 
 @asynccontextmanager
 async def _serving(listener: Listener[SocketStream], handler: Handler) -> AsyncGenerator[None]:
-    async with listener, create_task_group() as tasks:
-        tasks.start_soon(listener.serve, handler)
-        yield
-        tasks.cancel_scope.cancel()
+    with ungrouped():
+        async with listener, create_task_group() as tasks:
+            tasks.start_soon(listener.serve, handler)
+            yield
+            tasks.cancel_scope.cancel()

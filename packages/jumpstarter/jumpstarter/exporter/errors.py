@@ -228,7 +228,7 @@ def _cut(text: str, most: int, *, encoded: bool = False) -> str:
     factor = 3 if encoded else 1
     size = 0
     for i, character in enumerate(text):
-        size += 1 if " " <= character <= "~" else factor * len(character.encode())
+        size += 1 if " " <= character <= "~" and character != "%" else factor * len(character.encode())
         if size > most:
             return f"{text[:i]}…"
     return text
