@@ -19,8 +19,8 @@ class JumpstarterException(Exception):
 
     def __str__(self) -> str:
         """The message, the cause where there is one, and the hint."""
-        cause = self.__cause__
-        text = f"{self.message} (Caused by: {cause})" if cause is not None else self.message
+        cause = str(self.__cause__ or "")
+        text = f"{self.message} (Caused by: {cause})" if cause else self.message
         return f"{text}; {self.hint}" if self.hint else text
 
     def print(self) -> None:

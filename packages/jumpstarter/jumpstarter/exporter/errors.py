@@ -133,14 +133,11 @@ async def abort(context: Any, failure: Failure) -> NoReturn:
 
 def whereabouts(session: Session, uuid: str) -> tuple[str, str]:
     """Path and device of the instance with that uuid, as far as there are."""
-    paths: dict[int, str] = {}
-    for key, parent, name, driver in session.tree():
-        above = paths.get(id(parent), "") if parent is not None else ""
-        path = f"{above}.{name}" if above else name or ""
-        paths.setdefault(id(driver), path)
-        if str(key) == uuid:
-            return path, _identity(driver)
-    return "", ""
+    try:
+        driver = session.instance(uuid)
+    except (ValueError, LookupError):
+        return "", ""
+    return session.path(driver), _identity(driver)
 
 
 def _identity(driver: Driver) -> str:
