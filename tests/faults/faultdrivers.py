@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyio import EndOfStream, to_thread
 from anyio.abc import ObjectStream
 from anyio.streams.stapled import StapledObjectStream
 from jumpstarter.driver import Driver, export, exportstream
@@ -127,3 +128,77 @@ class Probe(Driver):
         """Write numbered lines to the log."""
         for i in range(times):
             self.logger.info("%s %d", text, i)
+
+
+@dataclass(kw_only=True)
+class Blocker(Driver):
+    """Blocks for some seconds in each form that a driver's code has."""
+
+    seconds: float
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    @export
+    def plain(self) -> None:
+        time.sleep(self.seconds)
+
+    @export
+    async def waiting(self) -> None:
+        await asyncio.sleep(self.seconds)
+
+    @export
+    async def blocking(self) -> None:
+        time.sleep(self.seconds)  # noqa: ASYNC251 the fault
+
+    @export
+    def generator(self) -> Generator[int]:
+        yield 1
+        time.sleep(self.seconds)
+        yield 2
+
+    @export
+    async def generator_async(self) -> AsyncGenerator[int]:
+        yield 1
+        await asyncio.sleep(self.seconds)
+        yield 2
+
+    @exportstream
+    @asynccontextmanager
+    async def slow_to_open(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        await to_thread.run_sync(time.sleep, self.seconds)
+        ours, theirs = create_memory_stream()
+        async with ours, theirs:
+            yield StapledObjectStream(ours, theirs)
+
+    @exportstream
+    @asynccontextmanager
+    async def slow_to_read(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        yield SlowDevice(self.seconds)
+
+    @export
+    def construct(self) -> None:
+        """As the exporter does for a driver whose device was not there before."""
+        Blocker.__post_init__(self)
+        time.sleep(self.seconds)
+
+
+class SlowDevice(ObjectStream[bytes]):
+    """A device that says nothing for a while, and then that there is nothing more."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def receive(self) -> bytes:
+        await to_thread.run_sync(time.sleep, self._seconds)
+        raise EndOfStream
+
+    async def send(self, item: bytes) -> None:
+        pass
+
+    async def send_eof(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass

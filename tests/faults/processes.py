@@ -47,6 +47,10 @@ export:
     type: faultdrivers.Probe
     config:
       record: {record}
+  blocker:
+    type: faultdrivers.Blocker
+    config:
+      seconds: 3
 """
 
 

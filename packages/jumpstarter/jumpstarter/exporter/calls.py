@@ -28,7 +28,7 @@ class Calls:
     def __init__(self, path_of: Callable[[Driver], str]) -> None:
         self._path_of = path_of
         self._workers: dict[UUID, Worker] = {}
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(path_of)
 
     def worker(self, driver: Driver) -> Worker:
         """The worker of a driver, made when it is first needed."""
@@ -77,9 +77,9 @@ class Calls:
                     )
                 finally:
                     self._watchdog.end()
-        except TimeoutError as e:
+        except TimeoutError:
             if deadline.expired():
-                raise CallTimeoutError(f"no result within {timeout:g} s") from e
+                raise CallTimeoutError(f"no result within {timeout:g} s") from None
             raise
 
     async def batches(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> AsyncGenerator[list[Any]]:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 
 from ..common.limits import BLOCKED
@@ -23,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Watchdog:
     """Watches the event loop on which `begin` is called. Its thread sleeps while nothing is watched."""
 
-    def __init__(self) -> None:
+    def __init__(self, path_of: Callable[[Driver], str]) -> None:
+        self._path_of = path_of
         self._watched = 0
         self._awake = threading.Event()
         self._answered = threading.Event()
@@ -84,7 +86,7 @@ class Watchdog:
             return
         logger.error(
             "%s blocks the event loop, and with it everybody else, for more than %.0f ms; it is at:\n%s",
-            _who(frame) or self._task() or "something",
+            self._who(frame) or self._task() or "something",
             BLOCKED * 1000,
             "".join(traceback.format_stack(frame, limit=8)),
         )
@@ -94,13 +96,12 @@ class Watchdog:
         task = asyncio.current_task(self._loop)
         return task.get_name() if task is not None else None
 
-
-def _who(frame: FrameType) -> str | None:
-    """The driver and method on the stack, the innermost of a driver first."""
-    at: FrameType | None = frame
-    while at is not None:
-        owner = at.f_locals.get("self")
-        if isinstance(owner, Driver):
-            return f"{type(owner).__name__}.{at.f_code.co_name} of driver {owner.name}"
-        at = at.f_back
-    return None
+    def _who(self, frame: FrameType) -> str | None:
+        """The driver and method on the stack, the innermost of a driver first."""
+        at: FrameType | None = frame
+        while at is not None:
+            owner = at.f_locals.get("self")
+            if isinstance(owner, Driver):
+                return f"{type(owner).__name__}.{at.f_code.co_name} of driver {self._path_of(owner) or 'root'}"
+            at = at.f_back
+        return None

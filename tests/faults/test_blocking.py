@@ -1,0 +1,90 @@
+"""A driver that blocks, in whatever form, costs the others nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio import EndOfStream
+from processes import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jumpstarter.client import DriverClient
+    from processes import Bench
+
+MOST = 0.005
+"""Seconds by which the slowest hundredth of the calls to another driver may change."""
+
+
+def call(method: str) -> Callable[[DriverClient], object]:
+    return lambda blocker: blocker.call(method)
+
+
+def items(method: str) -> Callable[[DriverClient], object]:
+    return lambda blocker: list(blocker.streamingcall(method))
+
+
+def stream(method: str) -> Callable[[DriverClient], object]:
+    def use(blocker: DriverClient) -> None:
+        with blocker.stream(method) as opened, suppress(EndOfStream):
+            if method == "slow_to_read":
+                opened.receive()
+
+    return use
+
+
+FORMS: dict[str, Callable[[DriverClient], object]] = {
+    "a plain method": call("plain"),
+    "a coroutine that waits": call("waiting"),
+    "a plain generator": items("generator"),
+    "an asynchronous generator that waits": items("generator_async"),
+    "the opening of a stream": stream("slow_to_open"),
+    "the reading of a stream": stream("slow_to_read"),
+    "a constructor": call("construct"),
+}
+
+
+def slowest_hundredth(other: DriverClient, seconds: float) -> float:
+    """Of the times of calls, one after the other; the best of three series, since the machine serves others too."""
+    return min(_slowest_hundredth(other, seconds / 3) for _ in range(3))
+
+
+def _slowest_hundredth(other: DriverClient, seconds: float) -> float:
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        other.call("echo", 1)
+        times.append(time.perf_counter() - start)
+    return percentile(times, 99)
+
+
+def percentile(times: Sequence[float], percent: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * percent / 100))]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_driver_is_as_fast_as_ever_while_one_blocks_in(bench: Bench, form: str):
+    with bench.connected() as client, ThreadPoolExecutor(1) as pool:
+        probe, blocker = client.children["probe"], client.children["blocker"]
+        slowest_hundredth(probe, 0.3)
+        idle = slowest_hundredth(probe, 1.5)
+        blocking = pool.submit(FORMS[form], blocker)
+        time.sleep(0.2)
+        busy = slowest_hundredth(probe, 1.5)
+        assert not blocking.done(), "it did not block"
+        blocking.result(10)
+    assert busy - idle < MOST
+
+
+def test_a_coroutine_that_blocks_the_event_loop_is_named(bench: Bench):
+    with bench.connected() as client:
+        client.children["blocker"].call("blocking")
+    log = bench.exporter.lines
+    wait_for(lambda: any("event loop was blocked for 3" in line for line in log), 5, lambda: log)
+    assert any("Blocker.blocking of driver blocker blocks the event loop" in line for line in log)
