@@ -19,6 +19,7 @@ from .group import LazyGroup, examples
         "shell": ("jumpstarter.cli.shell:shell", "Run a command, or a shell, with an exporter's devices attached"),
         "run": ("jumpstarter.cli.run:run", "Serve the devices of a configuration until stopped"),
         "config": ("jumpstarter.cli.config:config", "Look after configuration files"),
+        "record": ("jumpstarter.cli.record:record", "Look at what was done in sessions"),
         "driver": ("jumpstarter.cli.driver:driver", "Look at the drivers that are installed"),
         "demo": ("jumpstarter.cli.demo:demo", "Show a guided tour of a simulated board"),
         "completion": ("jumpstarter.cli.completion:completion", "Print the completion script of a shell"),

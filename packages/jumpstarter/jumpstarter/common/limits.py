@@ -60,6 +60,18 @@ HOOK_LINE = 4096
 HOOK_LINES_PER_SECOND = 10_000
 """Lines of a hook that are logged in a second; a hook that writes faster waits."""
 
+RECORD_BYTES = 8 << 20
+"""Most bytes of the record of one session; at that size, its older half goes."""
+
+RECORDS = 100
+"""Records that are kept of one exporter, beside those that are being written."""
+
+RECORDS_BYTES = 128 << 20
+"""Most bytes of them together."""
+
+RECORD_QUEUE = 4096
+"""Entries that wait to be written to a record; further ones are counted, and lost."""
+
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ..common.limits import CALL_TIMEOUT
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
+from .log import DriverLogger
 
 if TYPE_CHECKING:
     from anyio.abc import ObjectStream
@@ -47,7 +48,7 @@ class Driver(Metadata, metaclass=ABCMeta):
     """Help texts of commands, by command name."""
 
     log_level: str = "INFO"
-    """Least severe level that drivers of this class log; they share a logger, and the last one made decides."""
+    """Least severe level that this driver logs."""
 
     logger: logging.Logger = field(init=False)
     """Log of this driver; its lines reach the clients of the session."""
@@ -57,8 +58,7 @@ class Driver(Metadata, metaclass=ABCMeta):
         parent = super()
         if hasattr(parent, "__post_init__"):
             parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
-        self.logger = logging.getLogger(f"driver.{type(self).__name__}")
-        self.logger.setLevel(self.log_level)
+        self.logger = DriverLogger(self)
 
     @classmethod
     @abstractmethod

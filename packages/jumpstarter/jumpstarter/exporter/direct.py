@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import Event, create_task_group, open_signal_receiver, to_thread
+from anyio import CancelScope, Event, create_task_group, open_signal_receiver, to_thread
 
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
@@ -22,6 +22,8 @@ from ..common.exceptions import BusyError, ConfigurationError
 from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
+from .record import Recorder
+from .redaction import secrets_of
 from .session import Session
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGe
     if isinstance(listener, TcpListener):
         listener = replace(listener, host=await to_thread.run_sync(resolve, listener.host))
         check_port(listener.host, listener.port)  # before a driver touches anything
-        async with _session(config) as session, _serve_tcp(session, listener) as address:
+        async with _session(config, listener.passphrase) as session, _serve_tcp(session, listener) as address:
             yield address
         return
     with claim(listener.name, str(config.path)) if listener.name is not None else nullcontext() as path:
@@ -93,12 +95,20 @@ async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGe
 
 
 @asynccontextmanager
-async def _session(config: ExporterConfigV1Alpha1) -> AsyncGenerator[Session]:
+async def _session(config: ExporterConfigV1Alpha1, passphrase: str | None = None) -> AsyncGenerator[Session]:
     root = await to_thread.run_sync(config.instantiate)
     labels = {NAME_LABEL: config.metadata.name}
-    async with Session(root_device=root, labels=labels, motd=config.motd or "") as session:
-        session.update_status(ExporterStatus.LEASE_READY)
-        yield session
+    secrets = [*secrets_of(root), *(secret for secret in (config.token, passphrase) if secret)]
+    record = Recorder.of(config.metadata.name, secrets)
+    try:
+        async with Session(root_device=root, labels=labels, motd=config.motd or "", record=record) as session:
+            record.begin(session=session.uuid, config=str(config.path))
+            session.update_status(ExporterStatus.LEASE_READY)
+            yield session
+        record.end("the exporter stopped")
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(record.close)
 
 
 def read_tls(cert: Path, key: Path) -> tuple[bytes, bytes]:

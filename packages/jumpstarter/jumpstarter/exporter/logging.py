@@ -7,15 +7,25 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast
+from weakref import WeakSet
 
 from ..common.enums import LogSource
 from ..common.limits import LOG_BYTES, LOG_LINES
+from ..common.text import HIDDEN, redacted
+from ..driver.base import Driver
+from ..driver.calls import running
+from ..driver.log import author_of
+from .redaction import is_secret_name
 
 MAX_LINE = 64 * 1024
 """Most characters of one line."""
+
+MAX_FIELDS, MAX_FIELD_NAME, MAX_FIELD = 16, 64, 256
+"""Most structured fields of one line, and most characters of a name and of a value."""
 
 _NOISE = ("grpc", "asyncio")
 
@@ -35,11 +45,26 @@ class LogLine:
     time: float
     """Seconds since the epoch."""
 
+    driver: Driver | None = None
+    """The instance that wrote it, or on whose behalf it was written."""
+
+    operation: str | None = None
+    """The exported method that was running."""
+
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the record had in `extra`."""
+
 
 class LogHistory:
     """The newest lines of a session. Lines come from any thread; readers are tasks of an event loop."""
 
-    def __init__(self, max_lines: int = LOG_LINES, max_bytes: int = LOG_BYTES) -> None:
+    def __init__(
+        self,
+        max_lines: int = LOG_LINES,
+        max_bytes: int = LOG_BYTES,
+        listener: Callable[[LogLine], None] | None = None,
+    ) -> None:
+        self._listener = listener
         self._lines: deque[LogLine] = deque()
         self._max_lines, self._max_bytes = max_lines, max_bytes
         self._bytes = 0
@@ -49,7 +74,9 @@ class LogHistory:
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def append(self, line: LogLine) -> None:
-        """Add a line; the oldest ones make room for it."""
+        """Add a line; the oldest ones make room for it. It goes to the listener, too."""
+        if self._listener is not None:
+            self._listener(line)
         with self._lock:
             self._lines.append(line)
             self._bytes += len(line.message)
@@ -112,15 +139,41 @@ def _is_wanted(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or not record.name.startswith(_NOISE)
 
 
-class LogHandler(logging.Handler):
-    """Writes the process's records into the history of a session, but for gRPC's own chatter."""
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Attributes that every record has."""
 
-    def __init__(self, history: LogHistory) -> None:
+
+def driver_type(driver: Driver) -> str:
+    """What a driver's lines say of its type: what its class says of itself, by default its name."""
+    declared: object = getattr(type(driver), "driver_type", None)
+    return declared if isinstance(declared, str) else type(driver).__name__
+
+
+_handlers: WeakSet[LogHandler] = WeakSet()
+
+
+class LogHandler(logging.Handler):
+    """Writes the process's records into the history of a session, but for gRPC's own chatter.
+
+    What drivers of another session in this process write is not this one's.
+    """
+
+    def __init__(self, history: LogHistory, has: Callable[[Driver], bool] | None = None) -> None:
         super().__init__()
         self._history = history
+        self._has = has
         self.addFilter(_is_wanted)
+        _handlers.add(self)
+
+    def has(self, driver: Driver) -> bool:
+        """Whether a driver is the session's."""
+        return self._has is None or self._has(driver)
 
     def emit(self, record: logging.LogRecord) -> None:
+        call = running.get()
+        driver = author_of(record) or (cast("Driver", call.driver) if call is not None else None)
+        if driver is not None and not self.has(driver) and any(other.has(driver) for other in list(_handlers)):
+            return
         try:
             message = self.format(record)
         except Exception:  # noqa: BLE001 what logging does with a record that cannot be formatted
@@ -128,7 +181,30 @@ class LogHandler(logging.Handler):
             return
         if len(message) > MAX_LINE:
             message = f"{message[:MAX_LINE]}… ({len(message) - MAX_LINE} more characters)"
-        self._history.append(LogLine(record.levelname, message, _source(record.name), record.created))
+        line = LogLine(
+            record.levelname,
+            redacted(message),
+            _source(record.name),
+            record.created,
+            driver,
+            call.method if call is not None else None,
+            _extra(record),
+        )
+        self._history.append(line)
+
+
+def _extra(record: logging.LogRecord) -> Mapping[str, str]:
+    """The attributes that a record got by `extra`, as texts of bounded size."""
+    names = [name for name in vars(record) if name not in _ORDINARY and not name.startswith("_")]
+    return {name[:MAX_FIELD_NAME]: _field(name, getattr(record, name)) for name in names[:MAX_FIELDS]}
+
+
+def _field(name: str, value: object) -> str:
+    try:
+        text = str(value)[: 2 * MAX_FIELD]
+    except Exception as e:  # noqa: BLE001 an object of a driver's can raise anything
+        text = f"({type(e).__name__})"
+    return HIDDEN if is_secret_name(name) else redacted(text)[:MAX_FIELD]
 
 
 def _source(logger: str) -> LogSource:

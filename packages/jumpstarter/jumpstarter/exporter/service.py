@@ -19,6 +19,8 @@ from ..driver.table import ExportedMethod
 from ..streams import frames
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
+from .logging import LogLine, driver_type
+from .record import Running
 from .session import Session
 from .streams import serve_stream
 
@@ -77,42 +79,48 @@ class SessionService:
     async def log_stream(self, request: Empty, context: Context) -> None:
         async with aclosing(self._session.log.read()) as lines:
             async for line in lines:
-                response = pb.LogStreamResponse(
-                    severity=line.severity, message=line.message, source=line.source.name_on_wire
-                )
-                response.timestamp.FromNanoseconds(int(line.time * 1e9))
-                await context.write(response)
+                await context.write(_log_response(line))
 
     # calls
 
     def _dispatch(
         self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, streaming: bool
-    ) -> tuple[Driver, ExportedMethod, Arguments]:
-        """The driver and method that a request names, and its arguments, converted."""
+    ) -> tuple[Driver, ExportedMethod, Arguments, Running]:
+        """The driver and method that a request names, its arguments, converted, and the call as it is recorded."""
         session = self._session
         session.check_ready()
         driver = session.instance(request.uuid)
         method = session.method(driver, request.method, "streamingcall" if streaming else "call")
-        return driver, method, method.arguments(driver, [decode_value(value) for value in request.args])
+        args = [decode_value(value) for value in request.args]
+        noted = session.record.call(session.path(driver), method.name, method.function, args, {})
+        try:
+            return driver, method, method.arguments(driver, args), noted
+        except ValueError as e:
+            noted.refused(e)
+            raise
 
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
         try:
-            driver, method, arguments = self._dispatch(request, streaming=False)
+            driver, method, arguments, noted = self._dispatch(request, streaming=False)
             response = pb.DriverCallResponse()
-            encode_into(response.result, await self._session.calls.call(driver, method, arguments))
+            with noted:
+                encode_into(response.result, await self._session.calls.call(driver, method, arguments))
             return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
-            driver, method, arguments = self._dispatch(request, streaming=True)
-            async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
-                async for batch in batches:
-                    for item in batch:
-                        response = pb.StreamingDriverCallResponse()
-                        encode_into(response.result, item)
-                        await context.write(response)
+            driver, method, arguments, noted = self._dispatch(request, streaming=True)
+            noted.items = 0
+            with noted:
+                async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
+                    async for batch in batches:
+                        noted.items += len(batch)
+                        for item in batch:
+                            response = pb.StreamingDriverCallResponse()
+                            encode_into(response.result, item)
+                            await context.write(response)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
@@ -138,6 +146,20 @@ class SessionService:
 
     async def stream(self, requests: Any, context: Context) -> None:
         await serve_stream(self._session, context)
+
+
+def _log_response(line: LogLine) -> pb.LogStreamResponse:
+    response = pb.LogStreamResponse(
+        severity=line.severity,
+        message=line.message,
+        source=line.source.name_on_wire,
+        operation=line.operation,
+        structured_fields=line.fields,
+    )
+    response.timestamp.FromNanoseconds(int(line.time * 1e9))
+    if line.driver is not None:
+        response.uuid, response.driver_type = str(line.driver.uuid), driver_type(line.driver)
+    return response
 
 
 def _handler(method: Method) -> Callable[..., Any]:

@@ -22,7 +22,8 @@ from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
 from .calls import Calls
-from .logging import LogHandler, LogHistory
+from .logging import LogHandler, LogHistory, LogLine
+from .record import Recorder
 from .status import StatusBoard
 
 if TYPE_CHECKING:
@@ -38,15 +39,22 @@ class Session:
     """
 
     def __init__(
-        self, *, root_device: Driver, uuid: UUID | None = None, labels: dict[str, str] | None = None, motd: str = ""
+        self,
+        *,
+        root_device: Driver,
+        uuid: UUID | None = None,
+        labels: dict[str, str] | None = None,
+        motd: str = "",
+        record: Recorder | None = None,
     ) -> None:
         self.root_device = root_device
         self.uuid = uuid or uuid4()
         self.labels = dict(labels or {})
         self.motd = motd
         self.status = StatusBoard()
-        self.log = LogHistory()
-        self._handler = LogHandler(self.log)
+        self.record = record or Recorder()
+        self.log = LogHistory(listener=self._note)
+        self._handler = LogHandler(self.log, lambda driver: self._instances.get(str(driver.uuid)) is driver)
         self._instances: dict[str, Driver] = {}
         self._paths: dict[UUID, str] = {}
         self.tree()
@@ -83,6 +91,17 @@ class Session:
     async def __aexit__(self, *exc: object) -> None:
         with CancelScope(shield=True):
             await run_sync(self.__exit__, *exc)
+
+    def _note(self, line: LogLine) -> None:
+        """Put a line of the log on record."""
+        self.record.log(
+            line.message,
+            level=line.severity,
+            source=line.source.name.lower(),
+            driver=self.path(line.driver) if line.driver is not None else "",
+            operation=line.operation or "",
+            fields=line.fields,
+        )
 
     def update_status(self, status: ExporterStatus | int, message: str = "") -> None:
         """Change the status that clients see."""

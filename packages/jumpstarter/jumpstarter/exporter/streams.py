@@ -15,6 +15,7 @@ from ..streams.common import join_streams
 from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
 from .errors import DRIVER_FAILURES, refuse
+from .record import Running
 from .session import Session
 
 
@@ -35,7 +36,8 @@ async def serve_stream(session: Session, context: Any) -> None:
             if request["kind"] == "driver":
                 await _serve_device(session, driver, str(request.get("method")), context, opening)
             else:
-                await _serve_resource(driver, context, opening)
+                with session.record.stream(session.path(driver), "resource") as noted:
+                    await _serve_resource(driver, context, opening, noted)
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
         await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
@@ -60,17 +62,19 @@ def _request(context: Any) -> dict[str, Any]:
 async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:
     """Join the client with the stream that an exported method of the driver opens."""
     method = session.method(driver, name, "stream")
-    async with session.calls.stream(driver, method) as device:
-        extra = getattr(device, "extra", None)
-        await opening(dict(extra(MetadataStreamAttributes.metadata, {}) if extra is not None else {}))
-        remote = RouterStream(context, name=f"stream {name} of driver {session.path(driver)}")
-        try:
-            await join_streams(remote, device)
-            await remote.aclose()
-        finally:
-            remote.abort()
-            with CancelScope(shield=True):
-                await device.aclose()  # drivers rely on it, and closing twice does no harm
+    with session.record.stream(session.path(driver), name) as noted:
+        async with session.calls.stream(driver, method) as device:
+            extra = getattr(device, "extra", None)
+            await opening(dict(extra(MetadataStreamAttributes.metadata, {}) if extra is not None else {}))
+            remote = RouterStream(context, name=f"stream {name} of driver {session.path(driver)}")
+            try:
+                await join_streams(remote, device)
+                await remote.aclose()
+            finally:
+                noted.received, noted.sent = remote.received, remote.sent
+                remote.abort()
+                with CancelScope(shield=True):
+                    await device.aclose()  # drivers rely on it, and closing twice does no harm
 
 
 class OfferedStream(ObjectStream[bytes]):
@@ -109,7 +113,7 @@ class OfferedStream(ObjectStream[bytes]):
             raise ClosedResourceError
 
 
-async def _serve_resource(driver: Driver, context: Any, opening: Any) -> None:
+async def _serve_resource(driver: Driver, context: Any, opening: Any, noted: Running) -> None:
     """Offer the client's stream to the driver, until a call of it is done with it."""
     uuid = uuid4()
     remote = RouterStream(context)
@@ -126,6 +130,7 @@ async def _serve_resource(driver: Driver, context: Any, opening: Any) -> None:
             raise offered.failure if isinstance(offered.failure, Exception) else RuntimeError("the call was cancelled")
         await remote.aclose()
     finally:
+        noted.received, noted.sent = remote.received, remote.sent
         driver.resources.pop(uuid, None)
         offered.closed.set()
         remote.abort()

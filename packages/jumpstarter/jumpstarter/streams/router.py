@@ -60,6 +60,10 @@ class RouterStream(ObjectStream[bytes]):
         self._eof_received: EndOfStream | None = None
         self._eof_sent = False
         self._closed = False
+        self.received = 0
+        """Bytes that came from the peer."""
+        self.sent = 0
+        """Bytes that were sent to it."""
 
     async def opened(self) -> dict[str, str]:
         """At the client's end: wait until the exporter has opened the stream, and return what it says of it."""
@@ -95,6 +99,7 @@ class RouterStream(ObjectStream[bytes]):
         payload, kind = frame
         match kind:
             case frames.DATA:
+                self.received += len(payload)
                 return payload
             case frames.GOAWAY:
                 self._eof_received = PeerClosed() if payload == CLOSE else EndOfStream()
@@ -123,6 +128,7 @@ class RouterStream(ObjectStream[bytes]):
                 await self._writer.write(frames.Outgoing(frames.DATA, view[start : start + MAX_FRAME]))
         except Exception as e:
             raise _broken_by(e) from e
+        self.sent += len(item)
 
     async def send_eof(self) -> None:
         """Say that no more bytes follow; what the peer still sends can be received."""
@@ -171,6 +177,7 @@ class RouterStream(ObjectStream[bytes]):
         """Copy what comes from `other`, then say GOAWAY."""
         async for chunk in chunks_of(other, MAX_FRAME):
             await copy.grpc(self._call.write(frames.Outgoing(frames.DATA, chunk)))
+            self.sent += len(chunk)
         self._eof_sent = True
         await copy.grpc(self._call.write(frames.Outgoing(frames.GOAWAY)))
         if self._client is not None:
