@@ -78,6 +78,18 @@ def children_commands(client: "CompositeClient") -> ChildrenGroup:
     return base
 
 
+def add_methods(client: "CompositeClient", group: ChildrenGroup) -> None:
+    """Make commands of what the exporter says that the composite itself exports."""
+    if client.driver_type is not None and client.driver_type.methods:
+        from jumpstarter.client.generic_cli import commands_of
+
+        own = commands_of(client)
+        with click.Context(own) as context:
+            for name in own.own_commands():
+                if name not in client.children and (command := own.get_command(context, name)) is not None:
+                    group.add_command(command)
+
+
 def _show_log(client: DriverClient, level: str) -> None:
     """Let a client and those below it log from a level up, and nobody else in the process."""
     if not client.logger.hasHandlers():

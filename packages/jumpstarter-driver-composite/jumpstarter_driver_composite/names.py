@@ -9,6 +9,7 @@ RESERVED_NAMES = frozenset(
         "cli",
         "close",
         "description",
+        "driver_type",
         "end_session_async",
         "get_status_async",
         "labels",

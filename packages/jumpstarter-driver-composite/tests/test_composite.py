@@ -142,15 +142,15 @@ class TestCommands:
         root = Composite(description="The left bench", children={"lamp": devices.Lamp()})
         assert "The left bench" in self.run(root, "--help").output
 
-    def test_children_without_commands_are_left_out(
+    def test_children_without_commands_of_their_own_have_generic_ones(
         self, devices: types.ModuleType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("_JMP_SUPPRESS_DRIVER_WARNINGS", "1")
         root = bench(devices, silent=devices.Silent(), foreign=devices.Foreign())
         output = self.run(root, "--help").output
         assert "lamp" in output
-        assert "silent" not in output
-        assert "foreign" not in output
+        assert "silent" in output
+        assert self.run(root, "foreign", "light").output == "on\n"
 
     def test_a_wrong_command_is_a_usage_error_with_a_suggestion(self, devices: types.ModuleType) -> None:
         result = self.run(bench(devices), "lmap", "light")

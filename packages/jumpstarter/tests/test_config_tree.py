@@ -25,6 +25,7 @@ Entry = ExporterConfigV1Alpha1DriverInstance
 MODULES = {
     "lab_drivers/__init__.py": "",
     "lab_drivers/driver.py": """
+        from abc import ABCMeta, abstractmethod
         from dataclasses import dataclass, field
         from enum import Enum
         from pathlib import Path
@@ -114,8 +115,10 @@ MODULES = {
                 from jumpstarter.common.exceptions import ConfigurationError
                 raise ConfigurationError("needs a child 'power'")
 
-        class Half(Driver):
-            pass
+        class Half(Driver, metaclass=ABCMeta):
+            @abstractmethod
+            def on(self):
+                ...
 
         class NoDriver:
             pass
@@ -348,7 +351,7 @@ def test_annotations_are_resolved_where_the_base_class_stands() -> None:
             "lab_drivers.driver.NoDriver",
             "class 'NoDriver' is no driver: it does not derive from jumpstarter.driver.Driver",
         ),
-        ("lab_drivers.driver.Half", "class 'Half' is no complete driver: it does not define client"),
+        ("lab_drivers.driver.Half", "class 'Half' is no complete driver: it does not define on"),
         (
             "lab_drivers.needs_usb.Lamp",
             "module 'lab_drivers.needs_usb' is there, but cannot be imported: "

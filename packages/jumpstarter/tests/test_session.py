@@ -17,6 +17,7 @@ from jumpstarter.client.base import StubDriverClient
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.core import DriverError, ExporterNotReady
+from jumpstarter.client.generic import GenericClient
 from jumpstarter.client.tree import InvalidReport, Policy, build_tree
 from jumpstarter.common import ExporterStatus
 from jumpstarter.common.enums import LogSource
@@ -334,18 +335,27 @@ def test_a_client_class_that_is_not_a_drivers_is_not_imported() -> None:
         import_class("jumpstarter_driver_warp.client.WarpClient")
     with pytest.raises(MissingDriverError, match="not in the installed jumpstarter"):
         import_class("jumpstarter.client.NothingClient", unsafe=True)
-    with pytest.raises(ImportError, match="not the dotted path"):
+    with pytest.raises(MissingDriverError, match="not the dotted path"):
         import_class("nothing")
 
 
-def test_a_driver_whose_client_cannot_be_used_can_be_called_by_name(host: tuple[Session, Path]) -> None:
+def test_a_driver_whose_client_cannot_be_used_has_a_generic_one() -> None:
     with serve(Lamp(children={"odd": Strange()})) as client:
         odd = client.children["odd"]
-        assert isinstance(odd, StubDriverClient)
-        assert not hasattr(odd, "cli")
-        with pytest.raises(AttributeError, match=r"odd\.light: os\.system is not a client class"):
-            odd.light()
-        assert odd.call("on") == 1
+        assert isinstance(odd, GenericClient)
+        assert odd.on() == odd.call("on") == 1
+
+
+def test_a_driver_of_which_nothing_is_known_can_be_called_by_name() -> None:
+    """As exporters of the public release report it."""
+    with ExitStack() as stack:
+        plain = report(1)
+        plain.labels["jumpstarter.dev/client"] = "os.system"
+        stub = build_tree([plain], None, LazyPortal(), stack, Policy(unsafe=True))
+        assert isinstance(stub, StubDriverClient)
+        assert not hasattr(stub, "cli")
+        with pytest.raises(AttributeError, match=r"root\.light: os\.system is not a client class"):
+            stub.light()
 
 
 def report(uuid: int, parent: int | None = None, name: str = "") -> pb.DriverInstanceReport:

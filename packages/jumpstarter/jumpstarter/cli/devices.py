@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..client.base import DriverClient
 
 
+MOST = 20
+"""Commands of one device that are listed."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A device in a tree."""
@@ -40,10 +44,37 @@ def describe(client: DriverClient) -> str:
     return f"{draw(rows)}\n\nMore: {hint}"
 
 
+def describe_as_json(client: DriverClient) -> str:
+    """The same for programs, with the methods of each device as far as its exporter describes them."""
+    import json
+
+    return json.dumps(_as_json(client), indent=2)
+
+
+def _as_json(client: DriverClient) -> dict[str, object]:
+    described = client.driver_type
+    return {
+        "name": client.name if client.path else None,
+        "path": client.path,
+        "uuid": str(client.uuid),
+        "description": client.description,
+        "type": described.name if described is not None else None,
+        "labels": client.labels,
+        "methods": [method.name for method in described.methods] if described is not None else None,
+        "children": [_as_json(child) for child in client.children.values()],
+    }
+
+
 def command_of(client: DriverClient) -> click.Command | None:
     """The command of a device, or the group of its commands; a device without any has no method `cli`."""
     make: Callable[[], click.Command] | None = getattr(client, "cli", None)
     return make() if make is not None else None
+
+
+def own_commands(client: DriverClient, command: click.Group) -> list[str]:
+    """The commands of a device itself, without those of its children."""
+    own: Callable[[], list[str]] | None = getattr(command, "own_commands", None)
+    return own() if own is not None else [name for name in command.commands if name not in client.children]
 
 
 def _row(name: str, client: DriverClient) -> Row:
@@ -54,10 +85,10 @@ def _row(name: str, client: DriverClient) -> Row:
 
 def _text(client: DriverClient, command: click.Command | None) -> str:
     if isinstance(command, click.Group):
-        names = [name for name in command.commands if name not in client.children]
+        names = own_commands(client, command)
         if not names:
             return one_line(client.description or "")  # a mere group: the tree shows what is in it
-        offers = f"[{', '.join(names)}]"
+        offers = f"[{', '.join([*names[:MOST], '…'] if len(names) > MOST else names)}]"
     else:
         offers = "" if command is not None else "(no commands: use it from Python)"
     about = client.description or (command.get_short_help_str(60) if command is not None else "")

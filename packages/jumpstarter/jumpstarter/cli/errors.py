@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -122,10 +122,18 @@ def run(program: str, command: Callable[[], object]) -> int:
     return result if type(result) is int else OK
 
 
-def invoke(program: str, command: click.Command, args: Sequence[str], *, parent: click.Context | None = None) -> object:
-    """Call a click command as its `main` does, but leave all errors to `run`."""
+def invoke(
+    program: str,
+    command: click.Command,
+    args: Sequence[str],
+    *,
+    parent: click.Context | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> object:
+    """Call a click command as its `main` does, but leave all errors to `run`. `meta` is for it and those below it."""
     try:
         with command.make_context(program, list(args), parent=parent) as context:
+            context.meta.update(meta or {})
             return command.invoke(context)
     except click.exceptions.Exit as e:
         return e.exit_code

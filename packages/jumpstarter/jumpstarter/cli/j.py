@@ -9,9 +9,13 @@ from typing import NoReturn
 import click
 
 from ..common.env import JUMPSTARTER_HOST
+from ..common.text import one_line
 from . import errors
 from .completion import complete, completing
-from .devices import command_of, describe
+from .devices import command_of, describe, describe_as_json
+
+OUTPUT = "jumpstarter.output"
+"""Key of `click.Context.meta` under which commands find the format of their output."""
 
 _HELP = """Usage: j [OPTIONS] DEVICE [COMMAND] [ARGS]...
 
@@ -22,6 +26,11 @@ _HELP = """Usage: j [OPTIONS] DEVICE [COMMAND] [ARGS]...
     j                  which devices there are, and their commands
     j power on
     j power --help
+    j -o json          the same list for programs
+
+Options:
+  -o, --output json  Print results, the list of devices, and errors as JSON.
+  --help             Show this message and exit.
 """
 
 
@@ -31,6 +40,8 @@ def main() -> NoReturn:
 
 
 def _main(args: list[str]) -> object:
+    as_json, args = _take_output(args)
+    errors.use_json(as_json)
     if args in (["--help"], ["-h"]):
         return _help()
     _find_exporter()
@@ -38,14 +49,27 @@ def _main(args: list[str]) -> object:
 
     with env() as client:
         if not args and not completing("j"):
-            click.echo(describe(client))
+            click.echo(describe_as_json(client) if as_json else describe(client))
             return errors.OK
         command = command_of(client)
         if command is None:
             message = f"the exporter's one device ({type(client).__name__}) has no commands; use it from Python"
             raise click.UsageError(message)
         complete("j", command)
-        return errors.invoke("j", command, args)
+        return errors.invoke("j", command, args, meta={OUTPUT: "json"} if as_json else {})
+
+
+def _take_output(args: list[str]) -> tuple[bool, list[str]]:
+    """Whether JSON is asked for, by an option before the device, and the rest of the arguments."""
+    match args:
+        case ["-o" | "--output", "json", *rest] | ["-ojson" | "--output=json", *rest]:
+            return True, rest
+        case ["-o" | "--output"]:
+            raise click.UsageError(f"{args[0]} needs a format; json is the only one")
+        case ["-o" | "--output", other, *_]:
+            raise click.UsageError(f"no format {one_line(other)!r}; json is the only one")
+        case _:
+            return False, args
 
 
 def _find_exporter() -> None:

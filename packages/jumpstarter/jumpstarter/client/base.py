@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +16,37 @@ from .core import AsyncDriverClient
 from .errors import driver_error
 
 if TYPE_CHECKING:
+    import click
+
     from ..streams.blocking import BlockingStream
+
+
+class _Cli:
+    """`cli` of a client class that has none of its own: commands made from what the exporter says of the driver.
+
+    As a convention, a client has the attribute only if there are commands.
+    """
+
+    def __get__(self, client: DriverClient | None, owner: type) -> Callable[[], click.Command]:
+        if client is None:
+            raise AttributeError("cli")
+        bases = type(client).__mro__
+        for base in bases[bases.index(DriverClient) + 1 :]:  # of a mixin that comes after this class
+            if "cli" in vars(base):
+                return vars(base)["cli"].__get__(client, owner)
+        if not _has_described_commands(client):
+            raise AttributeError(f"{type(client).__name__!r} object has no attribute 'cli'", name="cli", obj=client)
+        from .generic_cli import commands_of
+
+        return partial(commands_of, client)
+
+
+def _has_described_commands(client: DriverClient) -> bool:
+    """Whether the exporter says enough of a driver, or of one below it, to make commands of it."""
+    described = client.driver_type
+    if described is None:
+        return False
+    return bool(described.methods) or any(hasattr(child, "cli") for child in client.children.values())
 
 
 @dataclass(kw_only=True)
@@ -99,6 +130,9 @@ class DriverClient(AsyncDriverClient):
     def close(self) -> None:
         """End what this client has opened."""
         self.stack.close()
+
+    if not TYPE_CHECKING:  # a convention: what a class of its own declares need not fit anything here
+        cli = _Cli()
 
 
 @dataclass(kw_only=True)

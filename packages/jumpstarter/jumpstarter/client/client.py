@@ -36,7 +36,7 @@ def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) ->
             report = connection.blocking.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
         except grpc.RpcError as e:
             raise unreachable(e, endpoint.address) from e
-        yield build_tree(report.reports, connection, portal, stack, policy)
+        yield build_tree(report.reports, connection, portal, stack, policy, report.driver_types)
 
 
 @asynccontextmanager
@@ -88,4 +88,4 @@ async def _client_on(
         report = await stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
     except grpc.RpcError as e:
         raise unreachable(e, where) from e
-    return build_tree(report.reports, connection, portal, stack, policy)
+    return build_tree(report.reports, connection, portal, stack, policy, report.driver_types)

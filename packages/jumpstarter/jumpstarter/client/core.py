@@ -70,6 +70,9 @@ class AsyncDriverClient(Metadata):
     path: str = field(init=False, default="")
     """Names from the root down to this instance, joined by dots; empty for the root."""
 
+    driver_type: pb.DriverType | None = field(init=False, default=None, repr=False)
+    """What the exporter says of the driver's class and its methods; None where it says nothing."""
+
     def __post_init__(self) -> None:
         parent = super()
         if hasattr(parent, "__post_init__"):

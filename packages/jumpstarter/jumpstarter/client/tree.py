@@ -13,7 +13,9 @@ from uuid import UUID
 from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS
 from ..common.exceptions import JumpstarterException, MissingDriverError
 from ..common.importlib import import_class
+from ..common.limits import MAX_METHODS, MAX_NAME
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL
+from ..common.text import one_line, printable
 from .base import DriverClient, StubDriverClient
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,9 @@ MAX_DRIVERS = 10_000
 
 MAX_DEPTH = 100
 """How deep drivers may nest."""
+
+GENERIC = "jumpstarter.client.generic.GenericClient"
+"""The class that a driver without a client of its own names."""
 
 
 class InvalidReport(JumpstarterException):
@@ -55,13 +60,15 @@ class _Node:
     children: dict[str, _Node]
 
 
-def build_tree(reports: Iterable[Any], stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:
-    """The root client of a report, whose entries come parents first.
+def build_tree(
+    reports: Iterable[Any], stub: Any, portal: Any, stack: ExitStack, policy: Policy, types: Iterable[Any] = ()
+) -> DriverClient:
+    """The root client of a report, whose entries come parents first; `types` are what it says of the drivers' classes.
 
     Raises InvalidReport unless the report is one tree.
     """
     root = _tree(list(reports))
-    return _client(root, stub, portal, stack, policy)
+    return _Builder(stub, portal, policy, _types(list(types))).client(root, stack)
 
 
 def _tree(reports: list[Any]) -> _Node:
@@ -75,10 +82,13 @@ def _tree(reports: list[Any]) -> _Node:
         name = report.labels.get(NAME_LABEL, "")
         if parent is None:
             if root is not None or report.parent_uuid:
-                raise InvalidReport(f"the exporter's report has no parent for driver {name or report.uuid!r}")
+                raise InvalidReport(
+                    f"the exporter's report has no parent for driver {one_line(name or report.uuid)[:60]!r}"
+                )
             root = latest[report.uuid] = _Node(report, 0, "", {})
             continue
-        if not name or name in parent.children:
+        _check_name(name)
+        if name in parent.children:
             raise InvalidReport(f"the exporter's report has two drivers {name!r} under {parent.path or 'the root'}")
         if parent.depth == MAX_DEPTH:
             raise InvalidReport(f"the exporter's report nests drivers deeper than {MAX_DEPTH}")
@@ -88,39 +98,85 @@ def _tree(reports: list[Any]) -> _Node:
     return root
 
 
-def _client(node: _Node, stub: Any, portal: Any, stack: ExitStack, policy: Policy) -> DriverClient:
-    """The client of an entry, after those below it."""
-    report = node.report
-    client_class, reason = _client_class(report.labels.get(CLIENT_LABEL, ""), node.path, policy)
-    try:
-        uuid = UUID(report.uuid)
-    except ValueError:
-        raise InvalidReport(f"the exporter's report has no valid uuid for driver {node.path!r}") from None
-    client = client_class(
-        uuid=uuid,
-        labels=dict(report.labels),
-        stub=stub,
-        portal=portal,
-        stack=stack.enter_context(ExitStack()),
-        children={name: _client(child, stub, portal, stack, policy) for name, child in node.children.items()},
-        description=report.description or None,
-        methods_description=dict(report.methods_description),
-    )
-    client.path = node.path
-    if isinstance(client, StubDriverClient):
-        client.reason = reason
-    return client
+def _check_name(name: str) -> None:
+    """Raise InvalidReport unless a name is one component, which can be shown and typed."""
+    is_component = 0 < len(name) <= MAX_NAME and "/" not in name and name not in (".", "..")
+    if not is_component or printable(name) != name or "\n" in name or "\t" in name or name.startswith("__"):
+        raise InvalidReport(f"the exporter's report has a driver of the name {one_line(name)[:60]!r}, which is none")
 
 
-def _client_class(class_path: str, path: str, policy: Policy) -> tuple[type[DriverClient], str]:
-    """The class of a client, or the one that stands in for it, and why it does."""
-    try:
-        client_class = import_class(class_path, policy.allow, policy.unsafe)
-        if issubclass(client_class, DriverClient):
-            return client_class, ""
-        reason = f"{class_path} is not a client class"
-    except (MissingDriverError, ImportError) as e:
-        reason = e.message if isinstance(e, MissingDriverError) else str(e)
+def _types(types: list[Any]) -> dict[str, Any]:
+    """The described types by name."""
+    methods = sum(len(described.methods) for described in types)
+    if methods > MAX_METHODS:
+        raise InvalidReport(f"the exporter's report describes {methods} methods; at most {MAX_METHODS} are possible")
+    return {described.name: described for described in types if described.name}
+
+
+class _Builder:
+    """Makes the clients of one tree."""
+
+    def __init__(self, stub: Any, portal: Any, policy: Policy, types: dict[str, Any]) -> None:
+        self._stub = stub
+        self._portal = portal
+        self._policy = policy
+        self._types = types
+        self._generic: dict[str, type[DriverClient]] = {}
+
+    def client(self, node: _Node, stack: ExitStack) -> DriverClient:
+        """The client of an entry, after those below it."""
+        report = node.report
+        described = self._types.get(report.driver_type)
+        client_class, reason = self._client_class(report.labels.get(CLIENT_LABEL, ""), node.path, described)
+        try:
+            uuid = UUID(report.uuid)
+        except ValueError:
+            raise InvalidReport(f"the exporter's report has no valid uuid for driver {node.path!r}") from None
+        client = client_class(
+            uuid=uuid,
+            labels=dict(report.labels),
+            stub=self._stub,
+            portal=self._portal,
+            stack=stack.enter_context(ExitStack()),
+            children={name: self.client(child, stack) for name, child in node.children.items()},
+            description=report.description or None,
+            methods_description=dict(report.methods_description),
+        )
+        client.path = node.path
+        client.driver_type = described
+        if isinstance(client, StubDriverClient):
+            client.reason = reason
+        return client
+
+    def _client_class(self, class_path: str, path: str, described: Any) -> tuple[type[DriverClient], str]:
+        """The class of a client, or the one that stands in for it, and why it does."""
+        if class_path == GENERIC and described is not None:
+            return self._generic_class(described), ""
+        reason = "its exporter does not describe its methods; call them by name, with call()"
+        if class_path != GENERIC:
+            try:
+                client_class = import_class(class_path, self._policy.allow, self._policy.unsafe)
+            except MissingDriverError as e:
+                reason = e.message
+            else:
+                if issubclass(client_class, DriverClient):
+                    return client_class, ""
+                reason = f"{class_path} is not a client class"
+        _warn(path, reason, generic=described is not None)
+        return (StubDriverClient, reason) if described is None else (self._generic_class(described), "")
+
+    def _generic_class(self, described: Any) -> type[DriverClient]:
+        """The class that is made for a type, once."""
+        from .generic import class_for
+
+        made = self._generic.get(described.name)
+        if made is None:
+            made = self._generic[described.name] = class_for(described)
+        return made
+
+
+def _warn(path: str, reason: str, *, generic: bool) -> None:
+    """Say that a driver is used without the client that it names."""
     if not os.environ.get(JMP_SUPPRESS_DRIVER_WARNINGS):
-        logger.warning("driver %s: %s", path or "root", reason)
-    return StubDriverClient, reason
+        instead = "; using the generic client" if generic else ""
+        logger.warning("driver %s: %s%s", path or "root", one_line(reason), instead)

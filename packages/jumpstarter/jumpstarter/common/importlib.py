@@ -25,40 +25,75 @@ def registered_packages() -> frozenset[str]:
 def import_class(class_path: str, allow: Iterable[str] = (), unsafe: bool = False) -> type:
     """The class with that dotted path, if `unsafe`, a pattern of `allow` or an installed driver package covers it.
 
-    Raises ImportError for a path without a dot, and MissingDriverError that says whether the class is not installed,
-    not allowed, or failed to import, and what to do.
+    Raises MissingDriverError, which says whether the class is not installed, not allowed or failed to import, and what
+    to do.
     """
     module_path, dot, name = class_path.rpartition(".")
     package = module_path.partition(".")[0]
     if not dot or not all(part.isidentifier() for part in class_path.split(".")):
-        raise ImportError(f"{class_path!r} is not the dotted path of a class")
-    own = class_path.startswith("jumpstarter.client.")
-    if not (own or unsafe or any(fnmatchcase(class_path, p) for p in allow) or package in registered_packages()):
-        raise MissingDriverError(_not_allowed(package, class_path), class_path)
+        raise MissingDriverError(f"{class_path[:200]!r} is not the dotted path of a class", class_path)
+    if not (unsafe or _is_allowed(class_path, package, allow)):
+        raise MissingDriverError(_refusal(package, class_path), class_path)
     try:
-        loaded: object = getattr(import_module(module_path), name)
-    except ModuleNotFoundError as e:
-        if e.name is None or not f"{module_path}.".startswith(f"{e.name}."):
-            raise MissingDriverError(f"client {class_path} failed to import: {e}", class_path) from e
-        raise MissingDriverError(
-            f"client {class_path} is not installed here: pip install {distribution_of(package)}", class_path
-        ) from e
+        module = import_module(module_path)
+    except (Exception, SystemExit) as e:  # whatever the module does when it is imported
+        raise MissingDriverError(_failure(e, class_path, module_path, package), class_path) from e
+    try:
+        loaded: object = getattr(module, name)
     except AttributeError as e:
-        raise MissingDriverError(f"client {class_path} is not in the installed {package}: update it", class_path) from e
-    except Exception as e:  # whatever the module does when it is imported
-        raise MissingDriverError(f"client {class_path} failed to import: {type(e).__name__}: {e}", class_path) from e
+        raise MissingDriverError(_outdated(package, class_path), class_path) from e
     if not isinstance(loaded, type):
         raise MissingDriverError(f"{class_path} is not a client class", class_path)
     return loaded
 
 
-def _not_allowed(package: str, class_path: str) -> str:
-    if package.startswith("jumpstarter_driver_"):
-        return f"client {class_path} is not installed here: pip install {distribution_of(package)}"
+def _is_allowed(class_path: str, package: str, allow: Iterable[str]) -> bool:
+    own = class_path.startswith("jumpstarter.client.")
+    return own or any(fnmatchcase(class_path, pattern) for pattern in allow) or package in registered_packages()
+
+
+def _refusal(package: str, class_path: str) -> str:
+    if not _is_installed(package):
+        return _not_installed(package, class_path)
     return (
         f"client {class_path} is not allowed: no installed distribution registers {package} as a driver; "
         f"allow it with JMP_DRIVERS_ALLOW='{package}.*'"
     )
+
+
+def _failure(error: BaseException, class_path: str, module_path: str, package: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == package:
+        return _not_installed(package, class_path)
+    if isinstance(error, ModuleNotFoundError) and f"{module_path}.".startswith(f"{error.name}."):
+        return _outdated(package, class_path)
+    return f"client {class_path} failed to import: {type(error).__name__}: {error}; {_repair(error, package)}"
+
+
+def _not_installed(package: str, class_path: str) -> str:
+    """Only a name that follows our convention is worth a command: an exporter may have made it up."""
+    ours = package.startswith("jumpstarter_driver_")
+    advice = f"pip install {distribution_of(package)}" if ours else f"install the distribution that has {package}"
+    return f"client {class_path} is not installed here: {advice}"
+
+
+def _outdated(package: str, class_path: str) -> str:
+    return f"client {class_path} is not in the installed {package}: update it"
+
+
+def _repair(error: BaseException, package: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install what has {error.name}"
+    return f"python -c 'import {package}' shows where, or update it"
+
+
+def _is_installed(package: str) -> bool:
+    """Whether there is such a package; it is not imported."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a module that somebody put into sys.modules
+        return True
 
 
 def distribution_of(package: str) -> str:

@@ -8,6 +8,15 @@ MAX_MESSAGE = 4 << 20
 MAX_STREAMS = 1024
 """Calls and byte streams of one connection at a time; a client's further ones wait."""
 
+MAX_NAME = 255
+"""Most characters of the name of a driver or method."""
+
+MAX_METHODS = 10_000
+"""Methods that the drivers of one exporter may have together."""
+
+MAX_DOC = 20_000
+"""Most characters of a docstring from an exporter that are shown."""
+
 MAX_DETAILS = 2000
 """Most bytes of an error's text, as gRPC encodes it in a header; peers take 8 KiB of headers by default."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import ABCMeta, abstractmethod
+from abc import ABCMeta
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -61,9 +61,12 @@ class Driver(Metadata, metaclass=ABCMeta):
         self.logger = DriverLogger(self)
 
     @classmethod
-    @abstractmethod
     def client(cls) -> str:
-        """Dotted path of the client class, as text: an exporter need not import it."""
+        """Dotted path of the client class, as text: an exporter need not import it.
+
+        Without one of its own a driver is used by a client that is made from what it exports.
+        """
+        return "jumpstarter.client.generic.GenericClient"
 
     def extra_labels(self) -> dict[str, str]:
         """Labels beyond those of the configuration."""
