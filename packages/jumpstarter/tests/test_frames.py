@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from jumpstarter.streams.frames import DATA, GOAWAY, Frame, Outgoing, decode
+from jumpstarter.streams.frames import DATA, GOAWAY, Frame, decode
 from jumpstarter_protocol.jumpstarter.v1.router_pb2 import StreamRequest, StreamResponse
 
 kinds = st.sampled_from([0, 3, 6, 7, 1, 42, 300])
@@ -14,7 +14,7 @@ kinds = st.sampled_from([0, 3, 6, 7, 1, 42, 300])
 
 @given(st.binary(max_size=300), kinds)
 def test_an_encoded_frame_is_what_protobuf_reads(payload: bytes, kind: int) -> None:
-    message = StreamRequest.FromString(Outgoing(kind, memoryview(payload)).serialize())
+    message = StreamRequest.FromString(Frame(memoryview(payload), kind).serialize())
     assert (message.payload, message.frame_type) == (payload, kind)
 
 
@@ -27,7 +27,7 @@ def test_a_frame_of_protobuf_is_decoded(payload: bytes, kind: int) -> None:
 
 def test_a_large_frame_survives() -> None:
     payload = bytes(range(256)) * 8192
-    assert decode(Outgoing(DATA, payload).serialize()) == Frame(payload)
+    assert decode(Frame(payload, DATA).serialize()) == Frame(payload)
 
 
 def test_fields_may_come_in_any_order_and_unknown_ones_are_passed_over() -> None:

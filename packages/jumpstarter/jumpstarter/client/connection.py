@@ -86,7 +86,7 @@ class Stub:
             path = f"/{EXPORTER_SERVICE}/{name}"
             call = kind(path, method.request.SerializeToString, method.response.FromString)
             setattr(self, name, _with(call, metadata))
-        stream = channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Outgoing.serialize, frames.decode)
+        stream = channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Frame.serialize, frames.decode)
         self.Stream = _with(stream, metadata)
 
     def __getattr__(self, name: str) -> Any:

@@ -47,7 +47,7 @@ class SessionService:
             )
             for name, method in exporter_methods().items()
         }
-        stream = grpc.stream_stream_rpc_method_handler(self.stream, frames.decode, frames.Outgoing.serialize)
+        stream = grpc.stream_stream_rpc_method_handler(self.stream, frames.decode, frames.Frame.serialize)
         return (
             grpc.method_handlers_generic_handler(EXPORTER_SERVICE, exporter),
             grpc.method_handlers_generic_handler(ROUTER_SERVICE, {"Stream": stream}),

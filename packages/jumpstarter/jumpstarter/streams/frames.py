@@ -22,15 +22,8 @@ _TYPE = b"\x10"  # field 2, varint
 class Frame(NamedTuple):
     """One frame: bytes, and what they are."""
 
-    payload: bytes = b""
-    kind: int = DATA
-
-
-class Outgoing(NamedTuple):
-    """A frame to be written."""
-
-    kind: int
     payload: bytes | memoryview = b""
+    kind: int = DATA
 
     def serialize(self) -> bytes:
         """The wire form."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from .frames import Outgoing
+from .frames import Frame
 
 AHEAD = 2
 """Messages that are read before somebody asks, and that wait to be written, at most."""
@@ -116,31 +116,28 @@ class Writer:
         """Whether frames may be waiting; then nobody else may write."""
         return self._task is not None
 
-    async def write(self, frame: Outgoing) -> None:
-        """Take a frame for writing; waits while AHEAD of them wait. Raises what writing an earlier one raised."""
-        await self._put(frame)
-
-    async def finish(self) -> None:
-        """Half-close after what was written, where the call is a client's; returns when all is written."""
-        if hasattr(self._call, "done_writing"):
-            await self._put(None)
-        slots = self._slots
-        while slots.items and slots.error is None:
-            await slots.changed()
-        if slots.error is not None:
-            raise slots.error
-
-    async def _put(self, item: Outgoing | None) -> None:
+    async def write(self, frame: Frame | None) -> None:
+        """Take a frame for writing, None to half-close; waits while AHEAD wait. Raises what an earlier one raised."""
         slots = self._slots
         while len(slots.items) >= AHEAD and slots.error is None:
             await slots.changed()
         if slots.error is not None:
             raise slots.error
-        slots.items.append(item)
+        slots.items.append(frame)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="router stream: write")
         elif len(slots.items) == 1:
             slots.wake()
+
+    async def finish(self) -> None:
+        """Half-close after what was written, where the call is a client's; returns when all is written."""
+        if hasattr(self._call, "done_writing"):
+            await self.write(None)
+        slots = self._slots
+        while slots.items and slots.error is None:
+            await slots.changed()
+        if slots.error is not None:
+            raise slots.error
 
     async def _run(self) -> None:
         slots, write = self._slots, self._call.write
@@ -150,7 +147,7 @@ class Writer:
                 if not slots.items:
                     await slots.changed()
                     continue
-                item: Outgoing | None = slots.items[0]
+                item: Frame | None = slots.items[0]
                 if item is None:
                     await half_close()
                 else:

@@ -17,7 +17,7 @@ from anyio.abc import AnyByteStream, ObjectStream
 
 from . import frames
 from .common import PeerClosed, broken, chunks_of, contained, end_stream, join_by_copying
-from .frames import MAX_FRAME
+from .frames import MAX_FRAME, Frame
 from .memory import keep_freed_memory
 from .metadata import MetadataStreamAttributes
 from .pump import Call, Reader, Writer
@@ -45,9 +45,9 @@ CANCEL_TIMEOUT = 0.2
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
-    `context` is a grpc.aio stream call (client) or servicer context (exporter) that reads `Frame`s and writes
-    `frames.Outgoing`. `receive` raises EndOfStream only after the peer's GOAWAY, PeerClosed if that said that the peer
-    reads no more, and BrokenResourceError for any other end.
+    `context` is a grpc.aio stream call (client) or servicer context (exporter) of `Frame`s. `receive` raises EndOfStream
+    only after the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and BrokenResourceError for any
+    other end.
     """
 
     def __init__(self, context: Call, name: str = "router stream") -> None:
@@ -123,9 +123,9 @@ class RouterStream(ObjectStream[bytes]):
             raise ClosedResourceError
         view = memoryview(item)
         try:
-            await self._writer.write(frames.Outgoing(frames.DATA, view[:MAX_FRAME]))
+            await self._writer.write(Frame(view[:MAX_FRAME]))
             for start in range(MAX_FRAME, len(item), MAX_FRAME):
-                await self._writer.write(frames.Outgoing(frames.DATA, view[start : start + MAX_FRAME]))
+                await self._writer.write(Frame(view[start : start + MAX_FRAME]))
         except Exception as e:
             raise _broken_by(e) from e
         self.sent += len(item)
@@ -139,7 +139,7 @@ class RouterStream(ObjectStream[bytes]):
             return
         self._eof_sent = True
         try:
-            await self._writer.write(frames.Outgoing(frames.GOAWAY, payload))
+            await self._writer.write(Frame(payload, frames.GOAWAY))
             await self._writer.finish()
         except Exception as e:
             raise _broken_by(e) from e
@@ -176,10 +176,10 @@ class RouterStream(ObjectStream[bytes]):
     async def _copy_from(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what comes from `other`, then say GOAWAY."""
         async for chunk in chunks_of(other, MAX_FRAME):
-            await copy.grpc(self._call.write(frames.Outgoing(frames.DATA, chunk)))
+            await copy.grpc(self._call.write(Frame(chunk)))
             self.sent += len(chunk)
         self._eof_sent = True
-        await copy.grpc(self._call.write(frames.Outgoing(frames.GOAWAY)))
+        await copy.grpc(self._call.write(Frame(kind=frames.GOAWAY)))
         if self._client is not None:
             await copy.grpc(self._client.done_writing())
 
