@@ -14,18 +14,17 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
-from typing import Any
 
 from .errors import CommandError
+from .wakeups import Wakeups
 
 GRACE = 5.0
 """Seconds between the signal that asks the child to end and the one that makes it."""
 
-_FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 _FROM_KEYBOARD = (signal.SIGINT, signal.SIGQUIT)
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -36,7 +35,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
     Raises CommandError with the shells' statuses 127 (not found) and 126 (cannot be executed).
     An interactive shell ignores SIGTERM, so `is_shell` has it followed by SIGHUP.
     """
-    with _Wakeups() as wakeups:
+    with Wakeups() as wakeups:
         child = _Child(is_shell, wakeups)
         try:
             process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
@@ -53,7 +52,7 @@ def _cannot_start(command: str, error: OSError) -> CommandError:
 
 
 class _Child:
-    def __init__(self, is_shell: bool, wakeups: _Wakeups) -> None:
+    def __init__(self, is_shell: bool, wakeups: Wakeups) -> None:
         self._wakeups = wakeups
         wakeups.forward = self.forward
         self._terminal = _our_terminal()
@@ -128,36 +127,6 @@ class _Child:
         if os.WIFSIGNALED(status):
             _set_modes(terminal, ours)  # whoever is killed leaves the modes behind
         return status
-
-
-class _Wakeups:
-    """Signals as something to wait for, whichever thread the kernel gives them to, without a moment to miss one in."""
-
-    def __init__(self) -> None:
-        self.forward: Callable[[int], None] = lambda signum: None
-        self._pipe = (-1, -1)
-        self._before: dict[int, Any] = {}
-        self._fd_before = -1
-
-    def __enter__(self) -> _Wakeups:
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
-        self._fd_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for signum in _FORWARDED:
-            self._before[signum] = signal.signal(signum, lambda signum, frame: self.forward(signum))
-        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda signum, frame: None)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        signal.set_wakeup_fd(self._fd_before)
-        for end in self._pipe:
-            os.close(end)
-
-    def wait(self) -> None:
-        """Return after the next signal, or at once if there was one since the last time."""
-        os.read(self._pipe[0], 512)
 
 
 def _our_terminal() -> int | None:

@@ -40,6 +40,8 @@ _CODE_OF_RPC = {
 
 _in_json = False
 
+_listeners: list[Callable[[int], None]] = []
+
 _PATIENCE = 1.0
 """Seconds that threads have to end after the command has."""
 
@@ -139,8 +141,14 @@ def invoke(
         return e.exit_code
 
 
+def before_end(tell: Callable[[int], None]) -> None:
+    """Have somebody told the exit status before the process ends by `finish` or `exit_soon`."""
+    _listeners.append(tell)
+
+
 def finish(status: int) -> NoReturn:
     """End the process in order, but wait no longer than a moment for threads that are still busy."""
+    _tell(status)
     if "threading" in sys.modules:
         exit_soon(status)
     sys.exit(status)
@@ -148,11 +156,17 @@ def finish(status: int) -> NoReturn:
 
 def exit_soon(status: int) -> None:
     """See to it that the process ends in a moment, whatever is still busy in it."""
+    _tell(status)
     from threading import Timer
 
     watchdog = Timer(_PATIENCE, exit_at_once, [status])
     watchdog.daemon = True
     watchdog.start()
+
+
+def _tell(status: int) -> None:
+    for tell in _listeners:
+        tell(status)
 
 
 def exit_at_once(status: int) -> NoReturn:

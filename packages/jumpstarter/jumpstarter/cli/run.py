@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--tls-cert", "cert", metavar="FILE", help="Certificate chain of the TCP port, in PEM.")
 @click.option("--tls-key", "key", metavar="FILE", help="Private key of the certificate, in PEM.")
 @options.passphrase_options
+@click.option("--supervise", is_flag=True, help="Start the exporter again when it dies.")
 @click.pass_obj
 def run(
     log_level: str | None,
@@ -48,7 +49,8 @@ def run(
     key: str | None,
     passphrase: str | None,
     passphrase_file: str | None,
-) -> None:
+    supervise: bool,
+) -> int:
     """Serve the devices of a configuration until stopped (Ctrl-C or SIGTERM).
 
     Without a listener, the exporter serves on a unix socket that only this user can use.
@@ -58,6 +60,12 @@ def run(
         raise click.UsageError("say what to serve: --exporter-config FILE or --exporter ALIAS")
     if address is None and (insecure or cert or key or passphrase or passphrase_file):
         raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc-listener [HOST:]PORT")
+    from .lifeline import attach
+
+    if not attach() and supervise:
+        from .supervise import supervise as run_child
+
+        return run_child()
     listener = None
     if address is not None:
         secret = options.find_passphrase(passphrase, passphrase_file)
@@ -66,6 +74,7 @@ def run(
     config = options.load_config(exporter_config, exporter)
     assert config is not None
     _serve(config, listener or _unix_listener(config), log_level or "INFO")
+    return errors.OK
 
 
 def _tcp_listener(

@@ -44,3 +44,6 @@ JMP_DEBUG = "JMP_DEBUG"
 
 JMP_SESSION = "JMP_SESSION"
 """Token of the session that a process belongs to."""
+
+JMP_SUPERVISOR = "_JMP_SUPERVISOR"
+"""Descriptor of the socket to the parent that supervises an exporter."""
