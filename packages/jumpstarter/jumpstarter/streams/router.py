@@ -45,9 +45,9 @@ CANCEL_TIMEOUT = 0.2
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
-    `context` is a grpc.aio stream call (client) or servicer context (exporter) of `Frame`s. `receive` raises EndOfStream
-    only after the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and BrokenResourceError for any
-    other end.
+    `context` is a grpc.aio stream call (client) or servicer context (exporter) of `Frame`s. `receive` raises
+    EndOfStream only after the peer's GOAWAY, PeerClosed if that said that the peer reads no more, and
+    BrokenResourceError for any other end.
     """
 
     def __init__(self, context: Call, name: str = "router stream") -> None:
