@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -55,32 +56,17 @@ class Calls:
     async def call(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> Any:
         """The result of a method. Raises CallTimeoutError when its time is over, and what the method raises."""
         args, kwargs = arguments
-        options, worker, call = method.options, self.worker(driver), Call(driver, method.name)
-        timeout = options.timeout or driver.call_timeout
-        deadline = asyncio.timeout(timeout)
-        try:
-            async with deadline:
-                if not method.is_async:
-                    return await worker.run(
-                        call,
-                        lambda: method.function(*args, **kwargs),
-                        concurrent=options.concurrent,
-                        urgent=options.urgent,
-                    )
-                self._watchdog.begin()
-                try:
-                    return await worker.run_async(
-                        call,
-                        lambda: method.function(*args, **kwargs),
-                        concurrent=options.concurrent,
-                        urgent=options.urgent,
-                    )
-                finally:
-                    self._watchdog.end()
-        except TimeoutError:
-            if deadline.expired():
-                raise CallTimeoutError(f"no result within {timeout:g} s") from None
-            raise
+        options, call = method.options, Call(driver, method.name)
+        function = partial(method.function, *args, **kwargs)
+        worker = self.worker(driver)
+        with _Deadline(options.timeout or driver.call_timeout):
+            if not method.is_async:
+                return await worker.run(call, function, concurrent=options.concurrent, urgent=options.urgent)
+            self._watchdog.begin()
+            try:
+                return await worker.run_async(call, function, concurrent=options.concurrent, urgent=options.urgent)
+            finally:
+                self._watchdog.end()
 
     async def batches(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> AsyncGenerator[list[Any]]:
         """The items of a generator, those together that are there together. It ends when this one is closed."""
@@ -144,6 +130,32 @@ class Calls:
         _, error = await asyncio.shield(job)  # it goes on when the caller does not
         if error is not None:
             raise error
+
+
+class _Deadline:
+    """Cancels the task inside after some seconds, and makes a CallTimeoutError of it.
+
+    What asyncio.timeout does, in a third of its time, which every call has to spend.
+    """
+
+    __slots__ = ("_expired", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    def __enter__(self) -> None:
+        self._task: Any = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        if self._expired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise CallTimeoutError(f"no result within {self._seconds:g} s") from None
 
 
 class _Steps:
