@@ -11,10 +11,10 @@ import click
 from ..common.exceptions import ArgumentError
 from ..common.records import Entry, Record, find_records, records_dir
 from ..common.text import one_line
+from . import errors
 from .group import LazyGroup, examples
 
 _KINDS = ("call", "stream", "log", "state", "hook", "session", "lost")
-_MISSING = ("lost", "record")
 
 
 @click.group(
@@ -31,7 +31,7 @@ def record() -> None:
 
 @click.command("list", epilog=examples("jmp record list", "jmp record list --exporter lab -o json"))
 @click.option("--exporter", metavar="NAME", help="Only the sessions of this exporter.")
-@click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
+@errors.output_option
 def list_records(exporter: str | None, output: str | None) -> None:
     """Show which sessions there were, the newest last, and what SESSION is called in `jmp record show`."""
     rows = [_row(found) for found in find_records(exporter)]
@@ -84,7 +84,7 @@ def _row(found: Record) -> dict[str, str | int]:
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until the session ends.")
 @click.option("--driver", "drivers", metavar="PATH", multiple=True, help="Only this driver and those below it.")
 @click.option("--kind", "kinds", metavar="KIND", multiple=True, help=f"Only entries of this kind: {', '.join(_KINDS)}.")
-@click.option("-o", "--output", type=click.Choice(["json"]), help="Print the lines of the record instead.")
+@errors.output_option
 def show(
     session: str,
     exporter: str | None,
@@ -146,7 +146,7 @@ class _Filter:
 
     def __call__(self, entry: Entry) -> bool:
         kind = entry.get("kind")
-        if kind in _MISSING:
+        if kind in ("lost", "record") and (entry.get("entries") or entry.get("lost")):
             return True  # whatever is shown, it is not all
         if self._kinds and kind not in self._kinds:
             return False

@@ -251,8 +251,8 @@ class Recorder:
 class _Counts:
     """What the end of a session's record says of the whole."""
 
-    def __init__(self) -> None:
-        self.began = _monotonic()
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.calls = self.failed = self.streams = 0
 
     def add(self, entry: Running) -> None:
@@ -272,7 +272,7 @@ class _Writer:
         self._secrets = record.secrets
         self._file: RecordFile | None = None
         self._begin: Entry | None = None
-        self._counts = _Counts()
+        self._counts = _Counts(_monotonic())
         self._offset = 0.0
         self._second, self._second_text = -1, ""
         self._announced = -_ANNOUNCE
@@ -326,7 +326,7 @@ class _Writer:
     def _start(self, begin: Entry) -> None:
         """Begin the record of a session, after what happened since the end of the one before."""
         is_new = self._file is None
-        self._begin, self._counts = begin, _Counts()
+        self._begin, self._counts = begin, _Counts(begin.mono)
         self._current(begin).write([] if is_new else [self._line(begin)])  # a new file's header has it
 
     def _finish(self, entry: Entry, lines: list[bytes]) -> None:
