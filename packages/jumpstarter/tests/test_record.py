@@ -271,18 +271,20 @@ def test_the_end_of_a_session_counts_what_was_done(tmp_path: Path) -> None:
     assert not Record(path).is_live
 
 
-def test_each_session_has_a_record_and_what_comes_between_belongs_to_the_next(tmp_path: Path) -> None:
+def test_each_session_has_a_record_and_what_comes_between_belongs_to_both(tmp_path: Path) -> None:
     recorder = Recorder("lab", directory=tmp_path)
     for number in range(3):
         recorder.event("hook", number=number)
         recorder.begin(user=f"user{number}")
         recorder.end()
     recorder.close()
-    records = [list(Record(path).entries()) for path in tmp_path.iterdir()]
-    assert len(records) == 3
-    for entries in records:
-        [_, hook, begin, end] = entries
-        assert (begin["user"], end["event"]) == (f"user{hook['number']}", "end")
+    found = [list(Record(path).entries()) for path in tmp_path.iterdir()]
+    records = {Record(path).begin["user"]: list(Record(path).entries()) for path in tmp_path.iterdir()}
+    assert sorted(records) == ["user0", "user1", "user2"], found
+    for number in range(3):
+        _, before, begin, end, *after = records[f"user{number}"]
+        assert (before["number"], begin["event"], end["event"]) == (number, "begin", "end")
+        assert [entry["number"] for entry in after] == [number + 1][: 2 - number]
 
 
 def test_a_session_without_a_place_for_records_keeps_none(tmp_path: Path) -> None:

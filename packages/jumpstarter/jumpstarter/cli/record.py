@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from ..common.exceptions import ArgumentError
-from ..common.records import Entry, Record, find_records, records_dir
+from ..common.records import Entry, Record, find_records, is_event, records_dir
 from ..common.text import one_line
 from . import errors
 from .group import LazyGroup, examples
@@ -59,7 +59,7 @@ def _row(found: Record) -> dict[str, str | int]:
     if end is not None:
         how = f"after {duration_text(end.get('seconds'))}{': ' if end.get('cause') else ''}{end.get('cause', '')}"
     else:
-        how = "goes on" if found.is_live else "cut off"
+        how = "goes on" if found.is_live else "cut off" if _has_session(found) else "no session"
     return {
         "session": found.id,
         "exporter": str(found.head.get("exporter") or found.path.parent.name),
@@ -156,13 +156,18 @@ class _Filter:
         return any(path == driver or path.startswith(f"{driver}.") for driver in self._drivers)
 
 
+def _has_session(found: Record) -> bool:
+    """Whether somebody had a session, so that not only its surroundings are on record."""
+    return is_event(found.begin, "begin")
+
+
 def _find(session: str, exporter: str | None) -> Record:
     """The record that somebody means; ArgumentError where there is none, or more than one."""
     records = find_records(exporter)
     if not records:
         raise ArgumentError(f"no records in {records_dir(exporter)}; has an exporter of this user run here?")
     if session == "last":
-        return records[-1]
+        return next(filter(_has_session, reversed(records)), records[-1])
     found = [candidate for candidate in records if candidate.id.startswith(session)]
     if len(found) == 1:
         return found[0]
@@ -183,3 +188,5 @@ def _following(found: Record) -> Iterator[Entry]:
     for entry in found.follow():
         if entry is not None:
             yield entry
+            if is_event(entry, "end"):
+                return

@@ -26,7 +26,7 @@ Entry = dict[str, Any]
 
 _POLL = 0.1
 _END = 16 * 1024
-"""Bytes at the end of a record in which its last entry is."""
+"""Bytes at the end of a record in which the end of its session mostly is."""
 
 
 def records_dir(exporter: str | None = None) -> Path:
@@ -97,7 +97,7 @@ class Record:
     def begin(self) -> Entry:
         """Who began the session and when; the head where nobody has."""
         for number, entry in enumerate(self.entries()):
-            if entry.get("kind") == "session" and entry.get("event") == "begin":
+            if is_event(entry, "begin"):
                 return entry
             if number > 1000:
                 break
@@ -106,12 +106,12 @@ class Record:
     @cached_property
     def end(self) -> Entry | None:
         """How the session ended, with what was counted; None where it goes on, or its exporter was killed."""
-        with suppress(OSError), self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - _END))
-            for line in reversed(file.read().split(b"\n")):
-                entry = _parsed(line)
-                if entry is not None and entry.get("kind") == "session" and entry.get("event") == "end":
-                    return entry
+        with suppress(OSError):
+            content = self.path.read_bytes()
+            for part in (content[-_END:], content):
+                for line in reversed(part.split(b"\n")):
+                    if b'"session"' in line and (entry := _parsed(line)) is not None and is_event(entry, "end"):
+                        return entry
         return None
 
     def entries(self) -> Iterator[Entry]:
@@ -154,6 +154,11 @@ class Record:
             if not os.path.samestat(os.fstat(fd), self.path.stat()):
                 return self.path.open("rb")
         return None
+
+
+def is_event(entry: Entry, event: str) -> bool:
+    """Whether an entry is the begin or the end of a session."""
+    return entry.get("kind") == "session" and entry.get("event") == event
 
 
 def _entries_of(path: Path) -> Iterator[Entry]:

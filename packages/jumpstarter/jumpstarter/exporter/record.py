@@ -14,6 +14,7 @@ import queue
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
@@ -40,6 +41,9 @@ _ANNOUNCE = 600.0
 """Seconds between two warnings that the disk does not take the record."""
 
 _CLOSE_TIMEOUT = 2.0
+_BETWEEN = 200
+"""Entries since the last session that the record of the next one has, too."""
+
 _PORTION = 16
 """Entries that the thread formats before it lets others run."""
 
@@ -128,7 +132,7 @@ class Running:
 class Recorder:
     """The records of one exporter, of which one is open at a time; without a directory, none is kept.
 
-    What happens while nobody has a session goes to the record of the next one.
+    What happens while nobody has a session goes to the record of the one before, and of the one after it.
     """
 
     def __init__(
@@ -272,6 +276,8 @@ class _Writer:
         self._secrets = record.secrets
         self._file: RecordFile | None = None
         self._begin: Entry | None = None
+        self._between: deque[bytes] | None = deque(maxlen=_BETWEEN)
+        """What happened since the last session; None during one."""
         self._counts = _Counts(_monotonic())
         self._offset = 0.0
         self._second, self._second_text = -1, ""
@@ -286,8 +292,7 @@ class _Writer:
                 self._write(batch)
             except Exception:
                 logger.exception("entries of the record are lost")
-        if self._file is not None:
-            self._file.close()
+        self._file_done()
 
     def _write(self, batch: list[Entry | Running]) -> None:
         self._offset = time.time() - _monotonic()
@@ -320,17 +325,27 @@ class _Writer:
         if overflow:
             file.lost += overflow
             lines.insert(0, self._line(Entry("lost", {"entries": overflow, "why": "more came than could be written"})))
+        if self._between is not None:
+            self._between += lines
         file.write(lines)
         lines.clear()
 
     def _start(self, begin: Entry) -> None:
-        """Begin the record of a session, after what happened since the end of the one before."""
-        is_new = self._file is None
+        """Begin the record of a session, with what happened since the end of the one before."""
+        before, self._between = self._between, None
+        if self._begin is not None:  # the file is that of a session
+            self._file_done()
+            self._current(begin).write(list(before or ()))
+        self._current(begin).write([self._line(begin)])
         self._begin, self._counts = begin, _Counts(begin.mono)
-        self._current(begin).write([] if is_new else [self._line(begin)])  # a new file's header has it
+
+    def _file_done(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = self._begin = None
 
     def _finish(self, entry: Entry, lines: list[bytes]) -> None:
-        """Write the end of the session, with what was counted, and close its file."""
+        """Write the end of the session, with what was counted."""
         overflow = self._record.overflowed()
         file = self._current(None)
         file.lost += overflow
@@ -344,8 +359,7 @@ class _Writer:
         }
         file.write([*lines, self._line(entry)])
         lines.clear()
-        file.close()
-        self._file = self._begin = None
+        self._between = deque(maxlen=_BETWEEN)
 
     def _current(self, begin: Entry | None) -> RecordFile:
         """The file that is written, a new one after the end of the one before."""
