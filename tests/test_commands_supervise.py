@@ -281,3 +281,25 @@ def test_the_wait_grows_and_starts_anew_after_a_good_run():
     assert max(delays) <= 30
     assert delays[-1] >= 29
     assert backoff.after(GOOD_RUN) <= 0.6
+
+
+def test_after_both_were_killed_the_next_start_finds_the_place_free(lab: Lab, crash: Path):
+    with supervised(lab, crash) as exporter:
+        child = exporter.child
+        os.kill(exporter.process.pid, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
+        exporter.process.wait(10)
+        assert (lab.runtime / "crash.sock").exists()
+    with supervised(lab, crash) as exporter:
+        assert exporter.exporter.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_an_exporter_that_does_not_stop_is_killed(lab: Lab, crash: Path):
+    with supervised(lab, crash) as exporter:
+        child = exporter.child
+        os.kill(child, signal.SIGSTOP)
+        exporter.process.terminate()
+        assert exporter.process.wait(40) == 128 + signal.SIGKILL
+        assert not Path(f"/proc/{child}").exists()
