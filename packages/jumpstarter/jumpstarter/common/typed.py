@@ -24,13 +24,16 @@ unknown becomes its value, an object a dict.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, NoReturn, cast
+
+from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
 from .limits import MAX_DEPTH
 from .objects import Build, construct
 from .typed_reader import Reader, Resolve
-from .typed_writer import Writer
+from .typed_writer import LONG, PLAIN, Writer
 
 __all__ = ["Build", "Resolve", "dump_arguments", "dumps", "load_arguments", "loads"]
 
@@ -54,17 +57,21 @@ def dumps(obj: object) -> str:
 
     Raises ValueError for what has no form there, and for values that nest too deep or are too large.
     """
+    if type(obj) is int and -LONG < obj < LONG:
+        return str(obj)
     return _dump(obj, 0)
 
 
-def dump_arguments(args: Iterable[object], kwargs: Mapping[str, object]) -> str:
+def dump_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """The arguments of a call, which `load_arguments` reads."""
-    return _dump({"args": list(args), "kwargs": dict(kwargs)}, -2)
+    return _dump(
+        {"args": list(args), "kwargs": dict(kwargs)}, -2, plain=not kwargs and PLAIN.issuperset(map(type, args))
+    )
 
 
-def _dump(obj: object, depth: int) -> str:
+def _dump(obj: object, depth: int, plain: bool = False) -> str:
     try:
-        text = _encode(Writer(careful=False).write(obj, depth))
+        text = _encode(obj if plain else Writer(careful=False).write(obj, depth))
         if not text.isascii():
             text.encode()  # surrogates have no UTF-8
     except ValueError:  # a value among the plain ones that JSON has no form for, or something really wrong
@@ -72,32 +79,62 @@ def _dump(obj: object, depth: int) -> str:
     return text
 
 
+def write_plain(field: Value, obj: object) -> bool:
+    """Write a value into a field in the public form, if that is quicker and it arrives there as it is."""
+    kind = type(obj)
+    if kind is str:
+        try:
+            field.string_value = cast(str, obj)
+        except ValueError:  # surrogates
+            return False
+    elif obj is None:
+        field.null_value = NULL_VALUE
+    elif kind is bool:
+        field.bool_value = cast(bool, obj)
+    elif kind is float and isfinite(cast(float, obj)):
+        field.number_value = cast(float, obj)
+    else:
+        return False
+    return True
+
+
 def loads(text: str, resolve: Resolve | None = None, build: Build = construct) -> Any:
     """The value of a typed JSON text; ValueError where it is none.
 
     `resolve` gives the classes of enums and objects by name, and `build` makes an object of a class and its fields.
     """
-    return _load(text, resolve, build, 0)
+    try:
+        raw = _decode(text)
+        return raw if type(raw) in PLAIN else Reader(resolve, build).read(raw, 0)
+    except _MALFORMED as e:
+        raise _malformed(e) from e
 
 
 def load_arguments(
     text: str, resolve: Resolve | None = None, build: Build = construct
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call by position and by name."""
-    loaded = _load(text, resolve, build, -2)
-    match loaded:
-        case {"args": list(), "kwargs": dict()} if len(cast("dict[str, Any]", loaded)) == 2:
-            return loaded["args"], loaded["kwargs"]
-        case _:
-            raise ValueError("the arguments are malformed")
-
-
-def _load(text: str, resolve: Resolve | None, build: Build, depth: int) -> Any:
+    """The arguments of a call by position and by name; ValueError where the text is none."""
     try:
-        return Reader(resolve, build).read(_decode(text), depth)
-    except ValueError:
-        raise
-    except RecursionError:
-        raise ValueError(f"value nests deeper than {MAX_DEPTH} levels") from None
-    except (TypeError, LookupError, ArithmeticError, AttributeError) as e:
-        raise ValueError(f"value is malformed: {e}") from e
+        raw = _decode(text)
+        if type(raw) is not dict or raw.keys() != _ARGUMENTS:
+            raise ValueError("the arguments are not two lists")
+        args, kwargs = raw["args"], raw["kwargs"]
+        if type(args) is not list or type(kwargs) is not dict:
+            raise ValueError("the arguments are not a list and an object")
+        if not kwargs and PLAIN.issuperset(map(type, cast("list[Any]", args))):
+            return args, kwargs
+        reader = Reader(resolve, build)
+        return reader.items(args, -1), reader.fields(kwargs, -1)
+    except _MALFORMED as e:
+        raise _malformed(e) from e
+
+
+_ARGUMENTS = {"args", "kwargs"}
+_MALFORMED = (RecursionError, TypeError, LookupError, ArithmeticError, AttributeError)
+"""What reading something else than typed JSON raises, beside ValueError."""
+
+
+def _malformed(error: Exception) -> ValueError:
+    if isinstance(error, RecursionError):
+        return ValueError(f"value nests deeper than {MAX_DEPTH} levels")
+    return ValueError(f"value is malformed: {error}")

@@ -38,14 +38,17 @@ class Reader:
         if self._nodes > MAX_NODES:
             raise ValueError(f"value has more than {MAX_NODES} parts")
         if kind is list:
-            return self._items(raw, depth)
-        if "$" in raw:
-            return self._tagged(raw, depth)
+            return self.items(raw, depth)
+        return self._tagged(raw, depth) if "$" in raw else self.fields(raw, depth)
+
+    def fields(self, raw: dict[str, Any], depth: int) -> dict[str, Any]:
+        """The values of an object that stands for itself, or for fields."""
         if PLAIN.issuperset(map(type, raw.values())):
             return raw
         return {key: self.read(item, depth + 1) for key, item in raw.items()}
 
-    def _items(self, raw: Any, depth: int) -> list[Any]:
+    def items(self, raw: Any, depth: int) -> list[Any]:
+        """The items of a list."""
         if type(raw) is not list:
             raise ValueError("value is malformed: the items are not a list")
         items = cast("list[Any]", raw)
@@ -56,7 +59,7 @@ class Reader:
     def _tagged(self, raw: dict[str, Any], depth: int) -> Any:
         kind, value = raw["$"], raw.get("v")
         if kind in _SEQUENCES:
-            return _SEQUENCES[kind](self._items(value, depth))
+            return _SEQUENCES[kind](self.items(value, depth))
         if kind in _READERS:
             return _READERS[kind](raw, self.read(value, depth) if type(value) is dict else value)
         match kind:
@@ -98,7 +101,7 @@ class Reader:
         cls, values = self._class(raw), raw["v"]
         if type(values) is not dict:
             raise ValueError("value is malformed: the fields are not an object")
-        read = {name: self.read(value, depth + 1) for name, value in cast("dict[str, Any]", values).items()}
+        read = self.fields(cast("dict[str, Any]", values), depth)
         extra: Any = self.read(raw["x"], depth + 1) if "x" in raw else {}
         if type(extra) is not dict:
             raise ValueError("value is malformed: the rest is not an object")

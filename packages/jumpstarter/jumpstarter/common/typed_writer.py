@@ -19,7 +19,7 @@ from .values import json_form
 PLAIN: frozenset[type] = frozenset((str, int, float, bool, type(None)))
 """What JSON writes as it is, but for a few values."""
 
-_LONG = 1 << 8192
+LONG = 1 << 8192
 """Integers from here on are written in hexadecimal: decimal ones take time that grows with the square."""
 
 
@@ -47,7 +47,7 @@ class Writer:
         if kind is float:
             return obj if isfinite(obj) else {"$": "float", "v": str(obj)}
         if kind is int:
-            return obj if -_LONG < obj < _LONG else {"$": "int", "v": hex(obj)}
+            return obj if -LONG < obj < LONG else {"$": "int", "v": hex(obj)}
         self._nodes += 1
         if depth >= MAX_DEPTH:
             raise ValueError(f"value nests deeper than {MAX_DEPTH} levels")

@@ -1,0 +1,42 @@
+"""The values of calls: arguments as a method wants them, results as its caller understands them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+
+from ..common.checked import checked
+from ..common.typed import dumps, load_arguments, write_plain
+from ..common.values import decode_value, encode_into
+from ..driver.base import Driver
+from ..driver.classes import resolver
+from ..driver.table import ExportedMethod
+
+ADDITIONS = 1
+"""Version of the additional fields that are understood in requests."""
+
+Request = pb.DriverCallRequest | pb.StreamingDriverCallRequest
+Response = pb.DriverCallResponse | pb.StreamingDriverCallResponse
+
+
+def arguments_of(request: Request, driver: Driver, method: ExportedMethod) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments for `method.function(*args, **kwargs)`; ValueError names the one that does not fit."""
+    if request.HasField("typed_arguments"):
+        args, kwargs = load_arguments(request.typed_arguments, resolver(type(driver)), checked)
+    else:
+        args, kwargs = [decode_value(value) for value in request.args], {}
+    return method.arguments(driver, args, kwargs)
+
+
+def write_result(response: Response, value: object, method: ExportedMethod, typed: bool) -> None:
+    """Put a result, or an item of one, into a response.
+
+    A caller that does not say that it understands typed values gets the public form of what the method returned.
+    """
+    if not typed:
+        encode_into(response.result, value)
+        return
+    value = method.result(value)
+    if not write_plain(response.result, value):
+        response.typed_result = dumps(value)
