@@ -122,7 +122,8 @@ def test_arguments_and_defaults(client: DriverClient, method: str) -> None:
 
 
 def test_an_argument_arrives_as_its_annotation_says(client: DriverClient) -> None:
-    assert client.call("kind", 1) == "float"  # the wire has no integers
+    assert client.call("kind", 1) == "int"
+    assert client.call("kind", 1.0) == "float"
     assert client.call("sum", 1, 2, 3) == 6
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
-from ..common.values import decode_value
 from .core import AsyncDriverClient
 from .errors import driver_error
+from .values import deadline
 
 if TYPE_CHECKING:
     import click
@@ -68,37 +68,40 @@ class DriverClient(AsyncDriverClient):
     methods_description: dict[str, str] = field(default_factory=dict[str, str])
     """What the exporter says of its commands, by name."""
 
-    def call(self, method: str, *args: Any) -> Any:
-        """Call an exported method and return its result.
+    def call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Call an exported method with these arguments and return its result, as the driver returned it.
 
-        Raises DriverError or one of its subclasses; its text has what the driver said.
+        `timeout` is in seconds; a parameter of the method with that name is passed by position. Raises DriverError or
+        one of its subclasses, whose text has what the driver said, and DriverTimeout where the time is over.
         """
         blocking = getattr(self.stub, "blocking", None)
         if blocking is None:
-            return self.portal.call(self.call_async, method, *args)
+            return self.portal.call(partial(self.call_async, method, *args, timeout=timeout, **kwargs))
         try:
-            response = blocking.DriverCall(self._request(method, args))
+            response = blocking.DriverCall(self._request(method, args, kwargs), timeout=deadline(timeout))
         except grpc.RpcError as e:
-            raise driver_error(e, self.path, method) from e
-        return decode_value(response.result)
+            raise driver_error(e, self.path, method, timeout) from e
+        return self._values.read(response)
 
-    def streamingcall(self, method: str, *args: Any) -> Generator[Any]:
-        """The items of an exported generator, which ends when this one is closed. Raises as `call` does."""
+    def streamingcall(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Generator[Any]:
+        """The items of an exported generator, which ends when this one is closed, or after `timeout` seconds.
+
+        Raises as `call` does.
+        """
         blocking = getattr(self.stub, "blocking", None)
         if blocking is None:
-            yield from self._streamingcall_by_portal(method, args)
+            yield from self._by_portal(self.streamingcall_async(method, *args, timeout=timeout, **kwargs))
             return
-        call = blocking.StreamingDriverCall(self._request(method, args, pb.StreamingDriverCallRequest))
+        request = self._request(method, args, kwargs, pb.StreamingDriverCallRequest)
+        call = blocking.StreamingDriverCall(request, timeout=deadline(timeout))
         try:
-            for response in call:
-                yield decode_value(response.result)
+            yield from map(self._values.read, call)
         except grpc.RpcError as e:
-            raise driver_error(e, self.path, method) from e
+            raise driver_error(e, self.path, method, timeout) from e
         finally:
             call.cancel()
 
-    def _streamingcall_by_portal(self, method: str, args: tuple[Any, ...]) -> Generator[Any]:
-        items = self.streamingcall_async(method, *args)
+    def _by_portal(self, items: AsyncGenerator[Any]) -> Generator[Any]:
         try:
             while True:
                 try:

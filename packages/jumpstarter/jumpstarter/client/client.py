@@ -15,6 +15,7 @@ from ..streams.portal import LazyPortal
 from .connection import Connection, Endpoint, Stub
 from .reasons import unreachable
 from .tree import Policy, build_tree
+from .values import Values
 
 if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
@@ -36,6 +37,7 @@ def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) ->
             report = connection.blocking.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
         except grpc.RpcError as e:
             raise unreachable(e, endpoint.address) from e
+        connection.values = Values(report.additions, policy.allow, policy.unsafe)
         yield build_tree(report.reports, connection, portal, stack, policy, report.driver_types)
 
 
@@ -88,4 +90,5 @@ async def _client_on(
         report = await stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
     except grpc.RpcError as e:
         raise unreachable(e, where) from e
+    connection.values = Values(report.additions, policy.allow, policy.unsafe)
     return build_tree(report.reports, connection, portal, stack, policy, report.driver_types)

@@ -23,6 +23,7 @@ from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
+from .values import PUBLIC
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ class Connection:
     ) -> None:
         self.portal = portal
         self.endpoint = endpoint
+        self.values = PUBLIC
+        """How values travel; the report says more."""
         self._stack = stack
         self._lock = threading.Lock()
         self._blocking: Stub | None = None

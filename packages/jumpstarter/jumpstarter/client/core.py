@@ -15,7 +15,6 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common.enums import ExporterStatus
 from ..common.groups import ungrouped
 from ..common.metadata import Metadata
-from ..common.values import decode_value, encode_into
 from .errors import (
     DriverBusy,
     DriverError,
@@ -29,6 +28,7 @@ from .errors import (
     driver_error,
     error_of_call,
 )
+from .values import PUBLIC, Values, deadline
 
 if TYPE_CHECKING:
     from anyio.abc import AnyByteStream
@@ -80,33 +80,52 @@ class AsyncDriverClient(Metadata):
         self.logger = logging.getLogger(type(self).__name__)
         self.logger.setLevel(self.log_level)
 
+    @property
+    def _values(self) -> Values:
+        return getattr(self.stub, "values", PUBLIC)
+
     def _request(
-        self, method: str, args: tuple[Any, ...], kind: Callable[..., Request] = pb.DriverCallRequest
+        self,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        kind: Callable[..., Request] = pb.DriverCallRequest,
     ) -> Request:
         request = kind(uuid=str(self.uuid), method=method)
-        for arg in args:
-            encode_into(request.args.add(), arg)
+        self._values.write(request, args, kwargs, f"{self.path}.{method}" if self.path else method)
         return request
 
-    async def call_async(self, method: str, *args: Any) -> Any:
-        """Call an exported method and return its result.
+    async def call_async(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:  # noqa: ASYNC109 gRPC's own
+        """Call an exported method with these arguments and return its result, as the driver returned it.
 
-        Raises DriverError or one of its subclasses; its text has what the driver said.
+        `timeout` is in seconds; a parameter of the method with that name is passed by position. Raises DriverError or
+        one of its subclasses, whose text has what the driver said, and DriverTimeout where the time is over.
         """
         try:
-            response = await self.stub.DriverCall(self._request(method, args))
+            response = await self.stub.DriverCall(self._request(method, args, kwargs), timeout=deadline(timeout))
         except grpc.RpcError as e:
-            raise driver_error(e, self.path, method) from e
-        return decode_value(response.result)
+            raise driver_error(e, self.path, method, timeout) from e
+        return self._values.read(response)
 
-    async def streamingcall_async(self, method: str, *args: Any) -> AsyncGenerator[Any]:
-        """The items of an exported generator, which ends when this one is closed. Raises as `call_async` does."""
-        call = self.stub.StreamingDriverCall(self._request(method, args, pb.StreamingDriverCallRequest))
+    async def streamingcall_async(
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 gRPC's own
+        **kwargs: Any,
+    ) -> AsyncGenerator[Any]:
+        """The items of an exported generator, which ends when this one is closed, or after `timeout` seconds.
+
+        Raises as `call_async` does.
+        """
+        request = self._request(method, args, kwargs, pb.StreamingDriverCallRequest)
+        call = self.stub.StreamingDriverCall(request, timeout=deadline(timeout))
+        read = self._values.read
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
-                yield decode_value(response.result)
+                yield read(response)
         except grpc.RpcError as e:
-            raise driver_error(e, self.path, method) from e
+            raise driver_error(e, self.path, method, timeout) from e
         finally:
             call.cancel()
 

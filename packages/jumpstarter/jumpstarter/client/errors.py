@@ -156,16 +156,23 @@ _CONNECTION = re.compile(
 """What gRPC says of a connection that ended under a call."""
 
 
+_DEADLINE = "Deadline Exceeded"
+"""What gRPC says on this side when the time of a call is over."""
+
+
 def _code_of(cls: type[DriverError]) -> str:
     return next(
         (code for code, known in _BY_CODE.items() if issubclass(cls, known) and known is not DriverError), "failed"
     )
 
 
-def driver_error(error: grpc.RpcError, driver: str, operation: str) -> DriverError:
-    """The exception for a call that failed, of a method of the driver with that path."""
+def driver_error(error: grpc.RpcError, driver: str, operation: str, timeout: float | None = None) -> DriverError:
+    """The exception for a call that failed, of a method of the driver with that path, with its deadline in seconds."""
     call: Any = error  # the errors of both stubs have the call's outcome
-    failure = error_of(call.code(), call.details(), driver, operation, call.trailing_metadata())
+    details = call.details()
+    if timeout is not None and call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and details == _DEADLINE:
+        details = f"{_DEADLINE} after {timeout:g} s"
+    failure = error_of(call.code(), details, driver, operation, call.trailing_metadata())
     failure.__cause__ = error
     return failure
 
@@ -216,8 +223,9 @@ def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
             hint = "use a byte stream or a file"
         case "exporter-lost" if _CONNECTION.search(text):
             text, hint = f"the exporter is gone ({text})", "is it still running?"
-        case "timeout" if text == "Deadline Exceeded":  # gRPC's own, on this side
-            code, text, hint = "deadline", "no answer before the deadline of the call", "give it more with timeout="
+        case "timeout" if text.startswith(_DEADLINE):
+            waited = text.removeprefix(f"{_DEADLINE} after ") if text != _DEADLINE else "the time that the call had"
+            code, text, hint = "deadline", f"no answer within {waited}", "give it more with timeout="
         case "unauthenticated":
             hint = "give the exporter's passphrase (--passphrase-file, or JMP_GRPC_PASSPHRASE)"
         case _:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
-from ..common.exceptions import ArgumentError
+from ..common.exceptions import ArgumentError, JumpstarterException
 from ..common.importlib import value_class
-from ..common.typed import dump_arguments, dumps_plain, loads, write_plain
+from ..common.typed import Resolve, dump_arguments, loads, write_plain
 from ..common.values import decode_value, encode_into
 
 Request = pb.DriverCallRequest | pb.StreamingDriverCallRequest
@@ -25,7 +25,7 @@ class Values:
 
     def __init__(self, additions: int = 0, allow: tuple[str, ...] = (), unsafe: bool = False) -> None:
         self.typed = additions >= 1
-        self._resolve = cache(lambda name: value_class(name, allow, unsafe))
+        self._resolve: Resolve = cache(partial(value_class, allow=allow, unsafe=unsafe))
 
     def write(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> None:
         """Put arguments into a request.
@@ -43,18 +43,34 @@ class Values:
                 encode_into(request.args.add(), arg)
             return
         request.typed = True
-        if kwargs or not all(map(dumps_plain, args)):
+        if kwargs or not all(write_plain(request.args.add(), arg) for arg in args):
+            request.ClearField("args")
             request.typed_arguments = dump_arguments(args, kwargs)
-            return
-        for arg in args:
-            write_plain(request.args.add(), arg)
 
     def read(self, response: Response) -> Any:
         """The result, or item of one, in a response."""
-        if response.HasField("typed_result"):
+        if not response.HasField("typed_result"):
+            return decode_value(response.result)
+        try:
             return loads(response.typed_result, self._resolve)
-        return decode_value(response.result)
+        except ValueError as e:
+            raise JumpstarterException(f"the exporter's answer cannot be read: {e}") from e
 
+
+def deadline(timeout: float | None) -> float | None:
+    """The deadline of a call for gRPC; ArgumentError for what is no time."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:  # pyright: ignore[reportUnnecessaryIsInstance] callers without a type checker
+        raise ArgumentError(
+            f"timeout is how many seconds the call may take, not {timeout!r}; "
+            "a parameter of the method with that name is passed by position"
+        )
+    return timeout if timeout < _FOREVER else None
+
+
+_FOREVER = 1e9
+"""Seconds that gRPC cannot add to the time of day any more."""
 
 PUBLIC = Values()
 """What every exporter understands."""

@@ -47,8 +47,28 @@ def import_class(class_path: str, allow: Iterable[str] = (), unsafe: bool = Fals
     return loaded
 
 
+def value_class(name: str, allow: Iterable[str] = (), unsafe: bool = False) -> type | None:
+    """The class of a value that an exporter names as `module:qualified name`.
+
+    The same classes may be loaded as by `import_class`. None where it may not be, or cannot.
+    """
+    module_path, _, qualname = name.partition(":")
+    parts = [*module_path.split("."), *qualname.split(".")]
+    if not all(part.isidentifier() for part in parts) or not (
+        unsafe or _is_allowed(f"{module_path}.{qualname}", parts[0], allow)
+    ):
+        return None
+    try:
+        found: object = import_module(module_path)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit):  # not installed here, of another release, or whatever the module does when imported
+        return None
+    return found if isinstance(found, type) else None
+
+
 def _is_allowed(class_path: str, package: str, allow: Iterable[str]) -> bool:
-    own = class_path.startswith("jumpstarter.client.")
+    own = class_path.startswith(("jumpstarter.client.", "jumpstarter.common."))
     return own or any(fnmatchcase(class_path, pattern) for pattern in allow) or package in registered_packages()
 
 

@@ -115,18 +115,28 @@ def load_arguments(
 ) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a call by position and by name; ValueError where the text is none."""
     try:
-        raw = _decode(text)
-        if type(raw) is not dict or raw.keys() != _ARGUMENTS:
-            raise ValueError("the arguments are not two lists")
-        args, kwargs = raw["args"], raw["kwargs"]
-        if type(args) is not list or type(kwargs) is not dict:
-            raise ValueError("the arguments are not a list and an object")
-        if not kwargs and PLAIN.issuperset(map(type, cast("list[Any]", args))):
+        raw = _dict(_decode(text))
+        if raw.keys() != _ARGUMENTS:
+            raise ValueError("value is malformed: not two lists of arguments")
+        args, kwargs = _list(raw["args"]), _dict(raw["kwargs"])
+        if not kwargs and PLAIN.issuperset(map(type, args)):
             return args, kwargs
         reader = Reader(resolve, build)
         return reader.items(args, -1), reader.fields(kwargs, -1)
     except _MALFORMED as e:
         raise _malformed(e) from e
+
+
+def _list(raw: Any) -> list[Any]:
+    if type(raw) is not list:
+        raise ValueError("value is malformed: no list")
+    return cast("list[Any]", raw)
+
+
+def _dict(raw: Any) -> dict[str, Any]:
+    if type(raw) is not dict:
+        raise ValueError("value is malformed: no object")
+    return cast("dict[str, Any]", raw)
 
 
 _ARGUMENTS = {"args", "kwargs"}

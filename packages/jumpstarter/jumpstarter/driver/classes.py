@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..common.annotations import resolved_annotations
 from ..common.convert import unwrapped
-from ..common.objects import is_model
-from ..common.typed import class_name
+from ..common.typed_writer import class_name
+from .kinds import field_annotations, is_value_class
 from .table import exported_methods
 
 _classes: WeakKeyDictionary[type[Any], Callable[[str], type[Any] | None]] = WeakKeyDictionary()
 
 
 def resolver(cls: type[Any]) -> Callable[[str], type[Any] | None]:
-    """Gives the enums, dataclasses and models of a driver's annotations, and their subclasses, by name; imports none."""
+    """Gives the enums, dataclasses and models of a driver's annotations, and their subclasses, by name."""
     found = _classes.get(cls)
     if found is None:
         known: dict[str, type[Any]] = {}
@@ -49,25 +48,12 @@ def _collect(annotation: Any, known: dict[str, type[Any]]) -> None:
     for argument in typing.get_args(annotation):
         if not isinstance(argument, str):
             _collect(argument, known)
-    if not isinstance(annotation, type) or class_name(annotation) in known:
-        return
-    if issubclass(annotation, Enum) or is_value_class(annotation):
-        known[class_name(annotation)] = annotation
-        for inner in field_annotations(annotation).values():
+    if isinstance(annotation, type):
+        _collect_class(annotation, known)
+
+
+def _collect_class(cls: type[Any], known: dict[str, type[Any]]) -> None:
+    if class_name(cls) not in known and (issubclass(cls, Enum) or is_value_class(cls)):
+        known[class_name(cls)] = cls
+        for inner in field_annotations(cls).values():
             _collect(inner, known)
-
-
-def is_value_class(cls: type[Any]) -> bool:
-    """Whether objects of a class are made of fields that can be carried; a driver's are not."""
-    return (is_dataclass(cls) or is_model(cls)) and not hasattr(cls, "enumerate")
-
-
-def field_annotations(cls: type[Any]) -> dict[str, Any]:
-    """The annotations of the fields that objects of a dataclass or model are made of."""
-    if is_model(cls):
-        models = cast("dict[str, Any]", cast("Any", cls).__pydantic_fields__)
-        return {name: field.annotation for name, field in models.items()}
-    if not is_dataclass(cls):
-        return {}
-    annotations = resolved_annotations(cls)
-    return {field.name: annotations.get(field.name, Any) for field in fields(cls) if field.init}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from enum import Enum
 from functools import partial
 from typing import Any, cast
@@ -18,8 +17,8 @@ from ..common.annotations import resolved_annotations
 from ..common.convert import unwrapped
 from ..common.objects import is_model
 from ..common.typed import dumps
-from .kinds import ITERATORS, LISTS, MAPPINGS, SCALARS, SEQUENCES
-from .table import ExportedMethod, Kind, exported_methods
+from .kinds import LISTS, MAPPINGS, SCALARS, SEQUENCES, is_secret, is_value_class
+from .table import ExportedMethod, Kind, exported_methods, result_annotation
 
 MAX_LEVELS = 16
 """How deep the descriptor of a type goes; protobuf itself ends at 100 messages inside one another."""
@@ -87,7 +86,7 @@ def _method(cls: type[Any], method: ExportedMethod) -> pb.MethodDescriptor:
     descriptor.parameters.extend(
         _parameter(parameter, annotations.get(parameter.name, Any)) for parameter in method.parameters.values()
     )
-    result = result_annotation(method, annotations)
+    result = result_annotation(method.kind, annotations)
     if result is not Any:
         descriptor.result.CopyFrom(describe(result))
     return descriptor
@@ -98,15 +97,6 @@ def _method_doc(cls: type[Any], method: ExportedMethod) -> str:
     owners = (vars(base).get(method.name) for base in cls.__mro__)
     doc = next((doc for doc in (getattr(owner, "__doc__", None) for owner in (method.function, *owners)) if doc), "")
     return inspect.cleandoc(doc)
-
-
-def result_annotation(method: ExportedMethod, annotations: Mapping[str, Any]) -> Any:
-    """The annotation of a method's result, or of each item that it yields."""
-    annotation = unwrapped(annotations.get("return", Any))
-    if method.kind != "streamingcall":
-        return annotation
-    arguments = typing.get_args(annotation)
-    return arguments[0] if typing.get_origin(annotation) in ITERATORS and arguments else Any
 
 
 def _parameter(parameter: inspect.Parameter, annotation: Any) -> pb.ParameterDescriptor:
@@ -158,7 +148,7 @@ def _describe_class(cls: type[Any], arguments: tuple[Any, ...], above: tuple[typ
         return pb.TypeDescriptor(kind="secret")
     if typing.is_typeddict(cls):
         return pb.TypeDescriptor(kind="dict", items=[pb.TypeDescriptor(kind="str"), pb.TypeDescriptor(kind="any")])
-    if is_dataclass(cls) or is_model(cls):
+    if is_value_class(cls):
         return _describe_object(cls, above)
     return pb.TypeDescriptor(kind="any")
 
@@ -170,11 +160,6 @@ def _items(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def _describe_sequence(kind: str, items: list[pb.TypeDescriptor], arguments: tuple[Any, ...]) -> pb.TypeDescriptor:
     variadic = kind == "tuple" and (not arguments or arguments[-1] is Ellipsis)
     return pb.TypeDescriptor(kind=kind, items=items, variadic=variadic)
-
-
-def is_secret(cls: type[Any]) -> bool:
-    """Whether a class is pydantic's secret text; it is not imported for that."""
-    return cls.__name__ == "SecretStr" and cls.__module__.partition(".")[0] == "pydantic"
 
 
 def _describe_object(cls: type[Any], above: tuple[type[Any], ...]) -> pb.TypeDescriptor:

@@ -1,13 +1,20 @@
-"""Which annotations stand for which kind of value on the wire."""
+"""Which annotations stand for which kind of value on the wire, and what objects are made of."""
 
 from __future__ import annotations
 
 import collections.abc
 import os
+import typing
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePath
+from typing import Any, cast
 from uuid import UUID
+
+from ..common.annotations import resolved_annotations
+from ..common.convert import unwrapped
+from ..common.objects import is_model
 
 SCALARS: dict[type, str] = {
     bool: "bool",
@@ -55,3 +62,36 @@ ITERATORS: set[object] = {
     collections.abc.AsyncIterable,
 }
 """What the annotation of a generator is one of; its first argument is the item."""
+
+
+def is_secret(cls: type[Any]) -> bool:
+    """Whether a class is one of pydantic's secrets; it is not imported for that."""
+    return cls.__module__.partition(".")[0] == "pydantic" and cls.__name__.startswith("Secret")
+
+
+def is_value_class(cls: type[Any]) -> bool:
+    """Whether objects of a class are made of fields that can be carried; a driver's are not."""
+    return (is_dataclass(cls) or is_model(cls)) and not hasattr(cls, "enumerate")
+
+
+def field_annotations(cls: type[Any]) -> dict[str, Any]:
+    """The annotations of the fields that objects of a dataclass or model are made of."""
+    if is_model(cls):
+        models = cast("dict[str, Any]", cast("Any", cls).__pydantic_fields__)
+        return {name: field.annotation for name, field in models.items()}
+    if not is_dataclass(cls):
+        return {}
+    annotations = resolved_annotations(cls)
+    return {field.name: annotations.get(field.name, Any) for field in fields(cls) if field.init}
+
+
+def has_secret(annotation: Any, above: tuple[Any, ...] = ()) -> bool:
+    """Whether values of a type can have a secret inside."""
+    annotation = unwrapped(annotation)
+    if isinstance(annotation, type):
+        if is_secret(annotation):
+            return True
+        if annotation in above or not is_value_class(annotation):
+            return False
+        return any(has_secret(inner, (*above, annotation)) for inner in field_annotations(annotation).values())
+    return any(has_secret(argument, above) for argument in typing.get_args(annotation))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
 from ..common.annotations import resolved_annotations, signature_of_callable
-from ..common.convert import converter
+from ..common.convert import converter, expectation, unwrapped
+from ..common.suggest import did_you_mean
 from .decorators import (
     DEFAULT_OPTIONS,
     MARKER_DRIVERCALL,
@@ -20,6 +22,7 @@ from .decorators import (
     OPTIONS,
     Options,
 )
+from .kinds import ITERATORS, has_secret
 
 Kind = Literal["call", "streamingcall", "stream"]
 
@@ -28,6 +31,8 @@ _KINDS: dict[str, Kind] = {
     MARKER_STREAMING_DRIVERCALL: "streamingcall",
     MARKER_STREAMCALL: "stream",
 }
+
+NOTHING: Mapping[str, Any] = {}
 
 MARKERS: dict[Kind, str] = {kind: marker for marker, kind in _KINDS.items()}
 
@@ -49,46 +54,103 @@ class ExportedMethod:
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The parameters by name, without the driver itself."""
-        return dict(list(signature_of_callable(self.function).parameters.items())[1:])
+        return dict(list(self._signature.parameters.items())[1:])
 
     @cached_property
-    def _parameters(self) -> tuple[inspect.Signature, dict[str, Callable[[Any], Any]]]:
-        signature = signature_of_callable(self.function)
-        names = list(signature.parameters)[1:]
-        annotations = resolved_annotations(self.function)
-        return signature, {name: converter(annotations[name]) for name in names if name in annotations}
+    def _signature(self) -> inspect.Signature:
+        return signature_of_callable(self.function)
+
+    @cached_property
+    def _annotations(self) -> dict[str, Any]:
+        return resolved_annotations(self.function)
+
+    @cached_property
+    def _converters(self) -> dict[str, Callable[[Any], Any]]:
+        return {name: converter(self._annotations[name]) for name in self.parameters if name in self._annotations}
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """Names of the parameters whose values are nobody's business: no text, log or record shows them."""
+        return frozenset(name for name in self.parameters if has_secret(self._annotations.get(name)))
 
     @cached_property
     def _needs_nothing(self) -> bool:
         """Whether a call without arguments is complete."""
         try:
-            self._parameters[0].bind(None)
+            self._signature.bind(None)
         except TypeError:
             return False
         return True
 
-    def arguments(self, driver: object, args: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(
+        self, driver: object, args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the method's annotations want them, for `function(*args, **kwargs)`; the driver comes first.
 
         Raises ValueError that names the parameter, with what was expected and what came.
         """
-        if not args and self._needs_nothing:
+        if not args and not kwargs and self._needs_nothing:
             return (driver,), {}
-        signature, converters = self._parameters
         try:
-            bound = signature.bind(driver, *args)
+            bound = self._signature.bind(driver, *args, **kwargs)
         except TypeError as e:
-            raise ValueError(str(e)) from None
-        for name, convert in converters.items():
-            if name not in bound.arguments:
-                continue
-            value = bound.arguments[name]
-            variadic = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
-            try:
-                bound.arguments[name] = tuple(map(convert, value)) if variadic else _converted(convert, value)
-            except ValueError as e:
-                raise ValueError(f"{name}: {e}") from e
+            raise ValueError(self._unknown_name(kwargs) or str(e)) from None
+        for name, convert in self._converters.items():
+            if name in bound.arguments:
+                bound.arguments[name] = self._argument(name, convert, bound.arguments[name])
         return bound.args, bound.kwargs
+
+    def _argument(self, name: str, convert: Callable[[Any], Any], value: Any) -> Any:
+        try:
+            match self.parameters[name].kind:
+                case inspect.Parameter.VAR_POSITIONAL:
+                    return tuple(map(convert, value))
+                case inspect.Parameter.VAR_KEYWORD:
+                    return {key: convert(item) for key, item in value.items()}
+                case _:
+                    return _converted(convert, value)
+        except ValueError as e:
+            if name in self.secrets:  # the usual text shows the value
+                expected = expectation(self._annotations[name])
+                raise ValueError(f"{name}: expected {expected}, got something else") from None
+            raise ValueError(f"{name}: {e}") from e
+
+    def _unknown_name(self, kwargs: Mapping[str, Any]) -> str:
+        """What to say of the first argument by name that has no parameter."""
+        known = [name for name, parameter in self.parameters.items() if parameter.kind in _BY_NAME]
+        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in self.parameters.values()):
+            return ""
+        wrong = next((name for name in kwargs if name not in known), None)
+        if wrong is None:
+            return ""
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        return f"there is no parameter {wrong!r}{did_you_mean(wrong, known) or f'; {takes}'}"
+
+    @cached_property
+    def _result(self) -> Callable[[Any], Any] | None:
+        annotation = result_annotation(self.kind, self._annotations)
+        return None if annotation is Any else converter(annotation)
+
+    def result(self, value: Any) -> Any:
+        """A result, or an item of one, as the method's annotation says; as it is where it cannot be that."""
+        if self._result is None:
+            return value
+        try:
+            return self._result(value)
+        except Exception:  # noqa: BLE001 what a class's own checks raise; the driver's value counts more
+            return value
+
+
+def result_annotation(kind: Kind, annotations: Mapping[str, Any]) -> Any:
+    """The annotation of a method's result, or of each item that it yields; Any where that cannot be told."""
+    annotation = unwrapped(annotations.get("return", Any))
+    if kind != "streamingcall":
+        return annotation
+    arguments = typing.get_args(annotation)
+    return arguments[0] if typing.get_origin(annotation) in ITERATORS and arguments else Any
+
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def _converted(convert: Callable[[Any], Any], value: object) -> object:

@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, Method, exporter_methods
-from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
 from ..driver.describe import describe_type
 from ..driver.table import ExportedMethod
@@ -23,12 +22,10 @@ from .logging import LogLine, driver_type
 from .record import Running
 from .session import Session
 from .streams import serve_stream
+from .values import ADDITIONS, read_arguments, write_result
 
 Context = Any
 """A grpc.aio servicer context; its stubs know no methods of the version in use."""
-
-ADDITIONS = 1
-"""Version of the additional fields that are understood in requests."""
 
 
 class SessionService:
@@ -91,10 +88,10 @@ class SessionService:
         session.check_ready()
         driver = session.instance(request.uuid)
         method = session.method(driver, request.method, "streamingcall" if streaming else "call")
-        args = [decode_value(value) for value in request.args]
-        noted = session.record.call(session.path(driver), method.name, method.function, args, {})
+        args, kwargs = read_arguments(request, driver)
+        noted = session.record.call(session.path(driver), method.name, method.function, args, kwargs)
         try:
-            return driver, method, method.arguments(driver, args), noted
+            return driver, method, method.arguments(driver, args, kwargs), noted
         except ValueError as e:
             noted.refused(e)
             raise
@@ -104,7 +101,8 @@ class SessionService:
             driver, method, arguments, noted = self._dispatch(request, streaming=False)
             response = pb.DriverCallResponse()
             with noted:
-                encode_into(response.result, await self._session.calls.call(driver, method, arguments))
+                result = await self._session.calls.call(driver, method, arguments)
+                write_result(response, result, method, request.typed)
             return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
@@ -119,7 +117,7 @@ class SessionService:
                         noted.items += len(batch)
                         for item in batch:
                             response = pb.StreamingDriverCallResponse()
-                            encode_into(response.result, item)
+                            write_result(response, item, method, request.typed)
                             await context.write(response)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
