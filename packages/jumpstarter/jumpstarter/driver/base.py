@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ..common.limits import CALL_TIMEOUT
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
+from .definition import check_definition
 from .log import DriverLogger
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Driver(Metadata, metaclass=ABCMeta):
 
     logger: logging.Logger = field(init=False)
     """Log of this driver; its lines reach the clients of the session."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Check that the arguments and results of exported methods can travel; TypeError says which cannot, and why."""
+        super().__init_subclass__(**kwargs)
+        check_definition(cls)
 
     def __post_init__(self) -> None:
         """Finish construction; cooperative: calls the next `__post_init__` of the class's bases."""

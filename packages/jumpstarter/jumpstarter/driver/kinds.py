@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import os
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path, PurePath
@@ -74,15 +74,19 @@ def is_value_class(cls: type[Any]) -> bool:
     return (is_dataclass(cls) or is_model(cls)) and not hasattr(cls, "enumerate")
 
 
-def field_annotations(cls: type[Any]) -> dict[str, Any]:
-    """The annotations of the fields that objects of a dataclass or model are made of."""
+def field_annotations(cls: type[Any], required: bool = False) -> dict[str, Any]:
+    """The annotations of the fields that objects of a dataclass or model are made of; those without a default only."""
     if is_model(cls):
-        models = cast("dict[str, Any]", cast("Any", cls).__pydantic_fields__)
-        return {name: field.annotation for name, field in models.items()}
+        model = cast("dict[str, Any]", cls.__pydantic_fields__)
+        return {name: field.annotation for name, field in model.items() if not required or field.is_required()}
     if not is_dataclass(cls):
         return {}
     annotations = resolved_annotations(cls)
-    return {field.name: annotations.get(field.name, Any) for field in fields(cls) if field.init}
+    return {
+        field.name: annotations.get(field.name, Any)
+        for field in fields(cls)
+        if field.init and not (required and (field.default is not MISSING or field.default_factory is not MISSING))
+    }
 
 
 def has_secret(annotation: Any, above: tuple[Any, ...] = ()) -> bool:

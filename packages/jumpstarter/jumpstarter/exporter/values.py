@@ -20,13 +20,14 @@ Request = pb.DriverCallRequest | pb.StreamingDriverCallRequest
 Response = pb.DriverCallResponse | pb.StreamingDriverCallResponse
 
 
-def arguments_of(request: Request, driver: Driver, method: ExportedMethod) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments for `method.function(*args, **kwargs)`; ValueError names the one that does not fit."""
+def read_arguments(request: Request, driver: Driver) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments in a request by position and by name; ValueError where they are malformed.
+
+    Objects are made of the classes that the driver's annotations name.
+    """
     if request.HasField("typed_arguments"):
-        args, kwargs = load_arguments(request.typed_arguments, resolver(type(driver)), checked)
-    else:
-        args, kwargs = [decode_value(value) for value in request.args], {}
-    return method.arguments(driver, args, kwargs)
+        return load_arguments(request.typed_arguments, resolver(type(driver)), checked)
+    return [decode_value(value) for value in request.args], {}
 
 
 def write_result(response: Response, value: object, method: ExportedMethod, typed: bool) -> None:
