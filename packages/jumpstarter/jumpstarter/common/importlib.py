@@ -62,7 +62,7 @@ def value_class(name: str, allow: Iterable[str] = (), unsafe: bool = False) -> t
         found: object = import_module(module_path)
         for part in qualname.split("."):
             found = getattr(found, part)
-    except (Exception, SystemExit):  # not installed here, of another release, or whatever the module does when imported
+    except (Exception, SystemExit):  # noqa: BLE001 whatever the module does when it is imported, if it is there at all
         return None
     return found if isinstance(found, type) else None
 

@@ -104,7 +104,13 @@ def _is_class(annotation: Any) -> TypeGuard[type[Any]]:
 
 
 def _problem_of_class(cls: type[Any], above: tuple[type[Any], ...]) -> str:
-    if cls in (object, types.NoneType) or cls in SCALARS or is_secret(cls) or issubclass(cls, Enum) or cls in above:
+    if (
+        cls in (Any, object, types.NoneType)
+        or cls in SCALARS
+        or is_secret(cls)
+        or issubclass(cls, Enum)
+        or cls in above
+    ):
         return ""
     if is_value_class(cls):
         for name, inner in field_annotations(cls, required=True).items():
