@@ -63,6 +63,7 @@ class Watchdog:
             self._awake.wait()
             if self._closed:
                 return
+            time.sleep(BLOCKED / 2)  # first, or each of many short calls would wake this thread
             if not self._watched:
                 self._awake.clear()
                 if not self._watched:
@@ -76,9 +77,10 @@ class Watchdog:
                 return
             if not self._answered.wait(BLOCKED):
                 self._name_culprit()
-                self._answered.wait()
+                while not self._answered.wait(1):
+                    if loop.is_closed():
+                        return
                 logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
-            time.sleep(BLOCKED / 2)
 
     def _name_culprit(self) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage] documented
