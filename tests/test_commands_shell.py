@@ -165,6 +165,8 @@ import time
 
 @dataclass(kw_only=True)
 class Broken(PowerInterface, Driver):
+    release_default = "leave"
+
     @export
     def on(self) -> None:
         raise ConnectionError("relay on /dev/ttyUSB0: \\x1b[31mgone\\x1b[0m; check the cable")

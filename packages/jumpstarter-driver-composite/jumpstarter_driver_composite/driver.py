@@ -10,6 +10,7 @@ from uuid import UUID
 from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.common.suggest import did_you_mean
 from jumpstarter.driver import Driver
+from jumpstarter.driver.standin import StandIn, Waiting
 
 from .names import check_child_name
 
@@ -59,22 +60,32 @@ _resolved: Trail = ContextVar("resolved", default=())
 """The proxies that the ref of another one leads through, while it is being resolved."""
 
 
+class _HiddenError(Exception):
+    """The way to a target leads below a driver that is not there."""
+
+    def __init__(self, stand_in: Driver) -> None:
+        super().__init__()
+        self.stand_in = stand_in
+
+
 @dataclass(kw_only=True)
-class Proxy(Driver):
+class Proxy(Waiting, Driver):
     """Another driver of the tree under one more name.
 
     Clients see the target itself, and so does Python code that reads attributes of a proxy once the tree is served.
-    The target keeps its place in the tree: closing or resetting a proxy does nothing.
+    The target keeps its place in the tree: closing or resetting a proxy does nothing. A target below a driver whose
+    device is absent is not known yet; until then clients see the proxy, which is absent too.
     """
 
     ref: str
     """Names of children from the root of the tree to the target, joined with dots."""
 
     _target: Driver | None = field(default=None, init=False, repr=False, compare=False)
+    waits_for: Driver | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def client(cls) -> str:
-        return "jumpstarter.client.DriverClient"  # never reported: clients are told of the target
+        return "jumpstarter.client.DriverClient"  # reported only while the target is not known
 
     def enumerate(
         self, *, root: Driver | None = None, parent: Driver | None = None, name: str | None = None
@@ -84,8 +95,16 @@ class Proxy(Driver):
         Raises ConfigurationError when there is no target, or when the way there comes back to this proxy.
         """
         with self._following(_enumerated, name):
-            self._target = self._find(root if root is not None else self, name)
+            try:
+                self._target = self._find(root if root is not None else self, name)
+            except _HiddenError as e:
+                self._target, self.waits_for = None, e.stand_in
+                return [(self.uuid, parent, name, self)]
+            self.waits_for = None
             return self._target.enumerate(root=root, parent=parent, name=name)
+
+    def target(self) -> Driver | None:
+        return self._target
 
     def reset(self) -> None:
         pass
@@ -121,6 +140,8 @@ class Proxy(Driver):
             if isinstance(node, Proxy) and node is not root:
                 node = node._resolved(root, ".".join(walked))
             child = node.children.get(part)
+            if child is None and isinstance(node, StandIn):
+                raise _HiddenError(node)
             if child is None:
                 where = f"in {'.'.join(walked)!r}" if walked else "at the root of the tree"
                 raise self._error(name, f"there is no driver {part!r} {where}{did_you_mean(part, node.children)}")

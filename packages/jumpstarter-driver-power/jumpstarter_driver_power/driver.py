@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
 from jumpstarter.driver import Driver, export
 
 from .interface import PowerInterface, VirtualPowerInterface
@@ -32,7 +33,7 @@ class MockPower(PowerInterface, Driver):
     @export
     async def read(self) -> "AsyncGenerator[PowerReading]":
         """Two readings that never change."""
-        for reading in _readings():
+        for reading in await to_thread.run_sync(_readings):  # the first of them imports pydantic
             yield reading
 
     def _switch(self, on: bool) -> None:

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from inspect import isawaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from anyio import CancelScope, from_thread
 from jumpstarter.driver import export
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class PowerInterface(ABC):
-    """The supply of a device. `on` and `off` say what is wanted: on twice is on."""
+    """The supply of a device. `on` and `off` say what is wanted: on twice is on. It is off between sessions."""
+
+    release_default: ClassVar[str] = "off"
 
     @classmethod
     def client(cls) -> str:

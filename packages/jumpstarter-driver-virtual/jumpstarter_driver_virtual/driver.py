@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jumpstarter.common.exceptions import ConfigurationError
@@ -94,6 +95,10 @@ class VirtualBoard(CompositeInterface, Driver):
     def active_faults(self) -> list[str]:
         """The faults that the board has now."""
         return [str(fault) for fault in self.board.faults()]
+
+    def identity(self) -> str | None:
+        """The file that stands for the medium: two boards cannot share it."""
+        return None if self.medium is None else str(Path(self.medium).expanduser().absolute())
 
     def reset(self) -> None:
         """Back to the start: power off, medium at the board, button released, faults as configured."""

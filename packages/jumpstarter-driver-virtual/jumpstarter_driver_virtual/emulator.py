@@ -56,7 +56,8 @@ class Board:
 
     def power_off(self) -> None:
         """Switch the supply off; from then on the console is silent."""
-        self._do(Inside.power_off)
+        if self._was_used:
+            self._do(Inside.power_off)
 
     def reading(self) -> tuple[float, float]:
         """Return volt and ampere as a meter shows them now."""
@@ -82,7 +83,8 @@ class Board:
 
     def move_medium(self, position: Position) -> None:
         """Connect the medium to the host, the board or nothing; raises OSError while the host uses it."""
-        self._do(lambda inside: inside.move_medium(position))
+        if self._was_used or position != Position.DUT:
+            self._do(lambda inside: inside.move_medium(position))
 
     @contextmanager
     def host_access(self, *, write: bool) -> Generator[HostAccess]:
@@ -100,7 +102,8 @@ class Board:
 
     def set_button(self, pressed: bool) -> None:
         """Press or release the button."""
-        self._do(lambda inside: inside.set_button(pressed))
+        if self._was_used or pressed:
+            self._do(lambda inside: inside.set_button(pressed))
 
     @property
     def button(self) -> bool:
@@ -159,6 +162,11 @@ class Board:
             inside, self._inside = self._inside, None
         if inside is not None:
             inside.close()
+
+    @property
+    def _was_used(self) -> bool:
+        """Whether the board may be in another state than the first."""
+        return self._inside is not None or self._closed
 
     def _do(self, action: Callable[[Inside], T]) -> T:
         with self._lock:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyio import (
     BrokenResourceError,
@@ -56,12 +56,17 @@ class BoardPower(PowerInterface, Driver):
     @export
     async def read(self) -> "AsyncGenerator[PowerReading]":
         """Measure volt and ampere for as long as somebody asks."""
-        from jumpstarter_driver_power.common import PowerReading
-
+        reading_of = await in_thread(_reading_class)
         while True:
             voltage, current = self.board.reading()
-            yield PowerReading(voltage=voltage, current=current)
+            yield reading_of(voltage=voltage, current=current)
             await sleep(self.interval)
+
+
+def _reading_class() -> "type[PowerReading]":
+    from jumpstarter_driver_power.common import PowerReading  # slow: it imports pydantic
+
+    return PowerReading
 
 
 @dataclass(kw_only=True)
@@ -93,7 +98,12 @@ class BoardConsole(Driver):
 
 @dataclass(kw_only=True)
 class BoardStorage(Driver):
-    """The medium that the simulated board boots from, behind a mux between the host and the board."""
+    """The medium that the simulated board boots from, behind a mux between the host and the board.
+
+    It is at the board between sessions, as after a reset.
+    """
+
+    release_default: ClassVar[str] = "dut"
 
     board: Board = field(repr=False)
 
@@ -155,7 +165,9 @@ class BoardStorage(Driver):
 
 @dataclass(kw_only=True)
 class BoardButton(Driver):
-    """The button of the simulated board: an output of the exporter, active when pressed."""
+    """The button of the simulated board: an output of the exporter, active when pressed; released after use."""
+
+    release_default: ClassVar[str] = "off"
 
     board: Board = field(repr=False)
 
@@ -206,12 +218,12 @@ class BoardLed(Driver):
         """1 while the LED is lit, otherwise 0."""
         return int(self.board.led)
 
-    @export
+    @export(concurrent=True)
     async def wait_for_active(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 a parameter on the wire
         """Wait until the LED is lit; raises TimeoutError after `timeout` seconds, None waits for ever."""
         await self._wait(True, timeout)
 
-    @export
+    @export(concurrent=True)
     async def wait_for_inactive(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 a parameter on the wire
         """Wait until the LED is dark; raises TimeoutError after `timeout` seconds, None waits for ever."""
         await self._wait(False, timeout)

@@ -565,7 +565,10 @@ class TestTree:
         assert [name for _, _, name, _ in root.enumerate()] == [None, "hub", "left", "lamp"]
         config = tree(f"{hub}lamp: {{ref: hub.right}}", tmp_path)
         config.check()
-        with pytest.raises(ConfigurationError, match=r":4:10 export\.lamp\.ref: there is no entry 'hub\.right'"):
+        with pytest.raises(
+            ConfigurationError,
+            match=r":4:10 export\.lamp\.ref: 'hub' \(Hub\) has no driver 'right' below it; it has left",
+        ):
             config.instantiate()
         assert closed == ["Hub", "Lamp"]
 

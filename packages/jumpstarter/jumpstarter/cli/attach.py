@@ -76,7 +76,7 @@ def tcp(address: str, insecure: bool, passphrase: str | None, ca: Path | None, l
     """An exporter that serves a TCP port."""
     from ..client.connection import Endpoint
 
-    endpoint = Endpoint(address, insecure=insecure, passphrase=passphrase, ca=_read_ca(ca) if ca is not None else None)
+    endpoint = Endpoint(address, insecure=insecure, passphrase=passphrase, ca=read_ca(ca) if ca is not None else None)
     variables = {names.JUMPSTARTER_HOST: address, names.JMP_EXPORTER: "direct", names.JMP_LEASE: "direct"}
     if insecure:
         variables[names.JMP_GRPC_INSECURE] = "1"
@@ -88,7 +88,8 @@ def tcp(address: str, insecure: bool, passphrase: str | None, ca: Path | None, l
         yield Attachment(name=address, variables=variables)
 
 
-def _read_ca(path: Path) -> str:
+def read_ca(path: Path) -> str:
+    """The certificates in a file; ConfigurationError where there are none."""
     import ssl
 
     try:

@@ -18,6 +18,7 @@ from .group import LazyGroup, examples
     table={
         "shell": ("jumpstarter.cli.shell:shell", "Run a command, or a shell, with an exporter's devices attached"),
         "run": ("jumpstarter.cli.run:run", "Serve the devices of a configuration until stopped"),
+        "status": ("jumpstarter.cli.status:status", "Show what an exporter does and which devices can be used"),
         "config": ("jumpstarter.cli.config:config", "Look after configuration files"),
         "record": ("jumpstarter.cli.record:record", "Look at what was done in sessions"),
         "driver": ("jumpstarter.cli.driver:driver", "Look at the drivers that are installed"),

@@ -26,5 +26,5 @@ def running_exporter(name: str | None = None) -> Path:
         )
         raise errors.CommandError(message, errors.UNREACHABLE)
     if len(found) > 1:
-        raise click.UsageError(f"several exporters run here: {names}; choose one with jmp shell --name NAME")
+        raise click.UsageError(f"several exporters run here: {names}; choose one with --name NAME")
     return next(iter(found.values()))

@@ -66,7 +66,9 @@ def shell(
         logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
         if address is not None:
             secret = options.find_passphrase(passphrase, passphrase_file)
-            attached = attach.tcp(_checked(address), insecure, secret, Path(tls_ca) if tls_ca else None, exporter_logs)
+            attached = attach.tcp(
+                check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, exporter_logs
+            )
         else:
             attached = attach.unix(Path(socket) if socket else running_exporter(name), exporter_logs)
     status = errors.OK
@@ -80,7 +82,8 @@ def shell(
     return status
 
 
-def _checked(address: str) -> str:
+def check_address(address: str) -> str:
+    """The address itself; UsageError unless it is HOST:PORT."""
     host, port = options.split_address(address)
     if host is None or port == 0:
         raise click.UsageError(f"{address!r} is not HOST:PORT, such as lab1:8083 or [::1]:8083")

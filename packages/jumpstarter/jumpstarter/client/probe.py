@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.limits import CONNECT_TIMEOUT
+from ..common.metadata import NAME_LABEL
 from .connection import Endpoint, Stub
 from .logs import write_line
 from .reasons import unreachable
@@ -23,6 +26,40 @@ def check_answers(endpoint: Endpoint) -> None:
             stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
         except grpc.RpcError as e:
             raise unreachable(e, endpoint.address) from e
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an exporter says of itself."""
+
+    report: pb.GetReportResponse
+    status: pb.GetStatusResponse | None
+    """None where it is too old to say."""
+
+    def drivers(self) -> Iterator[tuple[str, pb.DriverInstanceReport]]:
+        """The drivers with their paths, as far as the report is a tree; a reference has the state of its target."""
+        paths: dict[str, str] = {}
+        for entry in self.report.reports:
+            above = paths.get(entry.parent_uuid, "")
+            name = entry.labels.get(NAME_LABEL, "")
+            paths[entry.uuid] = path = f"{above}.{name}" if above else name
+            yield path, entry
+
+
+def look(endpoint: Endpoint) -> Look:
+    """Ask an exporter what it has and what it does. Raises as `check_answers` does."""
+    with _stub(endpoint) as stub:
+        try:
+            report = stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
+        except grpc.RpcError as e:
+            raise unreachable(e, endpoint.address) from e
+        try:
+            status = stub.GetStatus(pb.GetStatusRequest(), timeout=CONNECT_TIMEOUT)
+        except grpc.RpcError as e:
+            if e.code() is not grpc.StatusCode.UNIMPLEMENTED:  # pyright: ignore[reportAttributeAccessIssue]
+                raise unreachable(e, endpoint.address) from e
+            status = None
+        return Look(report, status)
 
 
 @contextmanager

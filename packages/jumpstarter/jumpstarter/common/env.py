@@ -21,6 +21,9 @@ JUMPSTARTER_GRPC_INSECURE = "JUMPSTARTER_GRPC_INSECURE"
 JMP_GRPC_PASSPHRASE = "JMP_GRPC_PASSPHRASE"
 """Passphrase of the exporter at JUMPSTARTER_HOST."""
 
+JMP_LOCK_DIR = "JMP_LOCK_DIR"
+"""Directory of the locks on devices, the same for all users of a host."""
+
 JMP_EXPORTER = "JMP_EXPORTER"
 """Name of the exporter that a shell is attached to."""
 

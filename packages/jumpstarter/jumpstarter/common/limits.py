@@ -87,6 +87,18 @@ UNCLAIMED_RESOURCE = 60.0
 DRAIN = 8.0
 """Seconds that calls which still run get to end before their drivers are closed."""
 
+DRIVER_LIFE = 10.0
+"""Seconds that a driver has to be made, to reset, to hand back its device, or to close."""
+
+RETRY_FIRST = 1.0
+"""Seconds until a driver is tried again that could not be made or reset; each further time twice as long."""
+
+RETRY_MOST = 30.0
+"""Most seconds between two of these attempts."""
+
+RETRY_WAIT = 0.5
+"""Seconds that a call waits for an attempt to get its driver back."""
+
 SHUTDOWN = 20.0
 """Seconds that an exporter takes at most to close its drivers."""
 

@@ -46,6 +46,9 @@ class ExporterConfigV1Alpha1DriverInstance:
         metadata=key(read=read_entries, help="Entries below this one, by name."),
     )
     ref: str | None = field(default=None, metadata=key(help="Names from the root to another entry, joined with dots."))
+    required: bool = field(
+        default=False, metadata=key(help="The exporter does not start without its device; otherwise it looks for it.")
+    )
     place: Place | None = field(default=None, repr=False, compare=False, metadata=key(internal=True))
     """Where it was read from; None if it was made in Python."""
 
@@ -135,7 +138,7 @@ def _check_keys(content: Mapping[Any, Any], place: Place, problems: Problems) ->
         other = "type" if "type" in kinds else "children"
         problems.add(place / "ref", f"'ref' and {other!r} exclude each other; remove one of them")
         return False
-    meaningless = {"type": (), "ref": _KEYS, "children": ("config", "methods_description")}[kinds[0]]
+    meaningless = {"type": (), "ref": _KEYS, "children": ("config", "methods_description", "required")}[kinds[0]]
     for name in content:
         if name in meaningless and name != kinds[0]:
             owner = "a reference" if kinds[0] == "ref" else "a composite"

@@ -22,6 +22,7 @@ from .yaml import read_file
 
 if TYPE_CHECKING:
     from ..driver import Driver
+    from .tree import Plan
 
 __all__ = [
     "ExporterConfigListV1Alpha1",
@@ -137,9 +138,13 @@ class ExporterConfigV1Alpha1:
 
     def check(self) -> None:
         """Raise ConfigurationError with all that would keep the drivers from being made. Makes none."""
+        self.plan()
+
+    def plan(self) -> Plan:
+        """How to make the drivers. Raises ConfigurationError with all that would keep them from being made."""
         from .tree import plan
 
-        plan(self._root(), self._export_place())
+        return plan(self._root(), self._export_place())
 
     def instantiate(self) -> Driver:
         """Make the drivers below a composite. Raises ConfigurationError, and then has closed what it made."""

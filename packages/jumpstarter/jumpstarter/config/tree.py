@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import MISSING, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..common.exceptions import ConfigurationError
+from ..common.suggest import did_you_mean
 from .classes import load_class
 from .entry import ExporterConfigV1Alpha1DriverInstance as Entry
 from .parameters import arguments, signature_of
@@ -33,8 +34,21 @@ class Plan:
     arguments: dict[str, Any]
     place: Place
     children: dict[str, Plan]
+    required: bool = False
+    """The exporter does not start without its device."""
+
     unknown_references: list[Node] = field(default_factory=list[Node])
     """Of the whole tree, those that only the finished tree can prove."""
+
+    def make(self, children: dict[str, Driver]) -> Driver:
+        """Make the driver itself. Raises what its constructor does."""
+        # a constructor may change what it gets, and another attempt must find it as it was
+        given = {
+            name: deepcopy(value) if type(value) in (list, dict) else value for name, value in self.arguments.items()
+        }
+        if signature_of(self.cls).takes("children"):
+            given["children"] = dict(children)
+        return self.cls(**given)
 
 
 def plan(root: Entry, export: Place | None = None, problems: Problems | None = None) -> Plan:
@@ -62,8 +76,7 @@ def make(root: Entry, export: Place | None = None) -> Driver:
     made: list[Driver] = []
     try:
         tree = _make(planned, made)
-        _check_unknown(tree, planned.unknown_references)
-        _check_whole(tree, planned.place)
+        check_made(tree, planned)
     except BaseException:
         for driver in reversed(made):
             _close(driver)
@@ -88,7 +101,8 @@ class _Planner:
         if cls is None:
             return None
         given = self._arguments(cls, entry, place)
-        return Plan(cls, given, place, {name: child for name, child in children.items() if child is not None})
+        made = {name: child for name, child in children.items() if child is not None}
+        return Plan(cls, given, place, made, required=entry.required)
 
     def _class(self, entry: Entry, place: Place) -> type[Driver] | None:
         if entry.type is not None:
@@ -138,19 +152,17 @@ def _hides(name: str, cls: type[Driver] | None) -> str | None:
 def _make(planned: Plan, made: list[Driver]) -> Driver:
     """Make a driver after its children. `made` has those that nobody owns yet."""
     children = {name: _make(child, made) for name, child in planned.children.items()}
-    given: dict[str, Any] = dict(planned.arguments)
-    if signature_of(planned.cls).takes("children"):
-        given["children"] = children
     try:
-        driver = planned.cls(**given)
+        driver = planned.make(children)
     except Exception as e:
-        raise _construction_error(planned, e) from e
+        raise construction_error(planned, e) from e
     del made[len(made) - len(children) :]
     made.append(driver)
     return driver
 
 
-def _construction_error(planned: Plan, error: Exception) -> InvalidConfigurationError:
+def construction_error(planned: Plan, error: BaseException) -> InvalidConfigurationError:
+    """What is wrong with an entry whose driver cannot be made."""
     path = f"{planned.cls.__module__}.{planned.cls.__qualname__}"
     details: Callable[..., list[dict[str, Any]]] | None = getattr(error, "errors", None)
     if type(error).__name__ == "ValidationError" and details is not None:  # pydantic's
@@ -168,23 +180,42 @@ def _construction_error(planned: Plan, error: Exception) -> InvalidConfiguration
     return wrong(planned.place, f"{path} cannot be made: {type(error).__name__}{text and ': '}{text}")
 
 
-def _check_unknown(tree: Driver, references: list[Node]) -> None:
+def check_made(tree: Driver, planned: Plan, *, is_whole: Callable[[Driver], bool] = lambda _: True) -> None:
+    """Raise ConfigurationError for what only the finished tree shows.
+
+    `is_whole` says of a driver whether it has all its children; what lies below one that has not is not looked at.
+    """
     problems = Problems()
-    for node in references:
-        driver: Driver | None = tree
-        for part in (node.entry.ref or "").split("."):
-            driver = None if driver is None else driver.children.get(part)
-        if driver is None:
-            problems.add(node.place / "ref", f"there is no entry {node.entry.ref!r}")
+    for node in planned.unknown_references:
+        if missing := _missing(tree, node.entry.ref or "", is_whole):
+            problems.add(node.place / "ref", missing)
     problems.raise_any()
-
-
-def _check_whole(tree: Driver, place: Place) -> None:
-    """Walk the tree as a client would be told of it; drivers may have added to it."""
     try:
-        tree.enumerate()
+        tree.enumerate()  # as a client would be told of it; drivers may have added to it
     except ConfigurationError as e:
-        raise wrong(place, str(e)) from e
+        raise wrong(planned.place, str(e)) from e
+
+
+def _missing(tree: Driver, ref: str, is_whole: Callable[[Driver], bool]) -> str:
+    """Why a reference leads nowhere; empty if it leads somewhere."""
+    driver, walked = tree, list[str]()
+    for part in ref.split("."):
+        child = driver.children.get(part)
+        if child is None:
+            if not is_whole(driver) or _is_reference(driver):  # enumerating follows that one
+                return ""
+            known = ", ".join(driver.children)
+            there = did_you_mean(part, driver.children) or (f"; it has {known}" if known else "; it has none")
+            holder = f"{'.'.join(walked)!r} ({type(driver).__name__})" if walked else "the root"
+            return f"{holder} has no driver {part!r} below it{there}"
+        driver = child
+        walked.append(part)
+    return ""
+
+
+def _is_reference(driver: Driver) -> bool:
+    module = sys.modules.get(_COMPOSITE_MODULE)
+    return module is not None and isinstance(driver, module.Proxy)
 
 
 def _close(driver: Driver) -> None:

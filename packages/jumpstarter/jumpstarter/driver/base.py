@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,14 +12,14 @@ from uuid import UUID
 
 from ..common.limits import CALL_TIMEOUT
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
+from . import handback
 from .definition import check_definition
 from .log import DriverLogger
+from .turns import each_child
 
 if TYPE_CHECKING:
     from anyio.abc import ObjectStream
     from jumpstarter_protocol import jumpstarter_pb2
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -51,6 +51,12 @@ class Driver(Metadata, metaclass=ABCMeta):
     log_level: str = "INFO"
     """Least severe level that this driver logs."""
 
+    on_release: Any = None
+    """What happens when a session ends: "leave", or the exported method to call, such as "off". None: as the class."""
+
+    release_default: ClassVar[str] = "leave"
+    """`on_release` where the configuration has none; of no effect where the class exports no such method."""
+
     logger: logging.Logger = field(init=False)
     """Log of this driver; its lines reach the clients of the session."""
 
@@ -65,6 +71,8 @@ class Driver(Metadata, metaclass=ABCMeta):
         if hasattr(parent, "__post_init__"):
             parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
         self.logger = DriverLogger(self)
+        if self.on_release is not None:
+            handback.check(self)
 
     @classmethod
     def client(cls) -> str:
@@ -79,27 +87,31 @@ class Driver(Metadata, metaclass=ABCMeta):
         return {}
 
     def reset(self) -> None:
-        """Bring the device to its initial state; called when a session starts."""
-        for name, child in self.children.items():
-            try:
-                child.reset()
-            except Exception as e:
-                e.add_note(f"while resetting {name}")
-                raise
+        """Bring the device to its initial state; called when an exporter starts. The base resets the children."""
+        each_child(self, "reset")
 
     def close(self) -> None:
-        """Let go of the device; called once when a session ends. One child's failure does not stop the others."""
-        failures: list[Exception] = []
-        for name, child in self.children.items():
-            try:
-                child.close()
-            except Exception as e:  # noqa: BLE001 collected, and raised together below
-                e.add_note(f"while closing {name}")
-                failures.append(e)
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} children of {self.name} failed to close", failures)
+        """Let go of the device; called once when an exporter ends. The base closes the children.
+
+        One driver's failure does not stop the others, and one that does not end is left after 10 s.
+        """
+        each_child(self, "close")
+
+    def release(self) -> Awaitable[None] | None:
+        """Bring the device to the state in which it is handed back; called when a session ends, 10 s at most.
+
+        As `on_release` says: nothing, or the exported method of that name. A class that takes other values overrides
+        this, and checks them when it is made.
+        """
+        return handback.release(self)
+
+    def identity(self) -> str | None:
+        """Which physical device this is, for the whole host: two exporters never use one at a time.
+
+        Such as "usb:0403:6001:A5069RR4", "/dev/serial/by-id/…" or "tcp:relay3:4000". Asked once, after the driver was
+        made and before it is reset. None: nothing that could be used twice.
+        """
+        return None
 
     @asynccontextmanager
     async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ASYNC109

@@ -22,9 +22,11 @@ from ..common.exceptions import BusyError, ConfigurationError
 from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
+from .making import make_drivers
 from .record import Recorder
 from .redaction import secrets_of
 from .session import Session
+from .upkeep import Tolerance
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -96,15 +98,27 @@ async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGe
 
 @asynccontextmanager
 async def _session(config: ExporterConfigV1Alpha1, passphrase: str | None = None) -> AsyncGenerator[Session]:
-    root = await to_thread.run_sync(config.instantiate)
-    labels = {NAME_LABEL: config.metadata.name}
-    secrets = [*secrets_of(root), *(secret for secret in (config.token, passphrase) if secret)]
+    made = await to_thread.run_sync(make_drivers, config)
+    secrets = [*secrets_of(made.root), *(secret for secret in (config.token, passphrase) if secret)]
     record = Recorder.of(config.metadata.name, secrets)
     try:
-        async with Session(root_device=root, labels=labels, motd=config.motd or "", record=record) as session:
+        async with Session(
+            root_device=made.root,
+            labels={NAME_LABEL: config.metadata.name},
+            motd=config.motd or "",
+            record=record,
+            tolerance=Tolerance(made.required),
+            config=str(config.path or ""),
+        ) as session:
             record.begin(session=session.uuid, config=str(config.path))
+            await session.make_good()
+            session.marker.begin()
             session.update_status(ExporterStatus.LEASE_READY)
-            yield session
+            try:
+                yield session
+            finally:
+                with CancelScope(shield=True):
+                    await session.release()
         record.end("the exporter stopped")
     finally:
         with CancelScope(shield=True):

@@ -7,7 +7,6 @@ import logging
 import os
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import grpc
@@ -16,7 +15,7 @@ from google.protobuf.message import DecodeError
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.env import JMP_DEBUG
-from ..common.exceptions import JumpstarterException
+from ..common.exceptions import DeviceAbsentError, JumpstarterException
 from ..common.failures import code_for_peer, status_of
 from ..common.groups import leaves
 from ..common.limits import MAX_DETAILS, MAX_TRACEBACK
@@ -24,7 +23,6 @@ from ..common.metadata import DEBUG_METADATA_KEY, ERROR_METADATA_KEY
 from ..common.text import one_line, redacted
 
 if TYPE_CHECKING:
-    from ..driver.base import Driver
     from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -110,6 +108,8 @@ async def refuse(
 ) -> NoReturn:
     """End a call of a driver's method with what went wrong, and say so in the log."""
     driver, device = whereabouts(session, uuid)
+    if isinstance(error, DeviceAbsentError):
+        session.upkeep.states.absent(uuid, driver, error)
     failure = failure_of(
         error,
         driver=driver,
@@ -137,13 +137,7 @@ def whereabouts(session: Session, uuid: str) -> tuple[str, str]:
         driver = session.instance(uuid)
     except (ValueError, LookupError):
         return "", ""
-    return session.path(driver), _identity(driver)
-
-
-def _identity(driver: Driver) -> str:
-    with suppress(Exception):  # a device that is gone may not be able to say
-        return redacted(str(getattr(driver, "identity", lambda: None)() or ""))
-    return ""
+    return session.path(driver), redacted(session.upkeep.identity(driver))
 
 
 def _may_see_traceback(context: Any) -> bool:

@@ -58,7 +58,10 @@ class SessionService:
         return pb.GetReportResponse(
             uuid=str(session.uuid),
             labels=session.labels,
-            reports=[device.report(parent=parent, name=name) for _, parent, name, device in tree],
+            reports=[
+                session.upkeep.describe(device, device.report(parent=parent, name=name))
+                for _, parent, name, device in tree
+            ],
             motd=session.motd,
             driver_types=[describe_type(kind) for kind in dict.fromkeys(type(device) for _, _, _, device in tree)],
             additions=ADDITIONS,
@@ -98,17 +101,20 @@ class SessionService:
 
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
         try:
+            await self._session.check_usable(request.uuid)
             driver, method, arguments, noted = self._dispatch(request, streaming=False)
             response = pb.DriverCallResponse()
             with noted:
                 result = await self._session.calls.call(driver, method, arguments)
                 write_result(response, result, method, request.typed)
+            self._session.succeeded(driver)
             return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
+            await self._session.check_usable(request.uuid)
             driver, method, arguments, noted = self._dispatch(request, streaming=True)
             noted.items = 0
             with noted:
@@ -119,6 +125,7 @@ class SessionService:
                             response = pb.StreamingDriverCallResponse()
                             write_result(response, item, method, request.typed)
                             await context.write(response)
+            self._session.succeeded(driver)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 

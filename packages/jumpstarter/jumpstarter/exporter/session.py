@@ -18,13 +18,20 @@ from ..common.address import host_port
 from ..common.enums import ExporterStatus
 from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
 from ..common.limits import CALLER_STREAMS, DRAIN, MAX_STREAMS
+from ..common.metadata import NAME_LABEL
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
+from ..driver.standin import Waiting
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
+from ..driver.turns import Failure
 from .calls import Calls
+from .handback import release_all
 from .logging import LogHandler, LogHistory, LogLine
+from .marker import Marker
 from .record import Recorder
+from .states import DriverState
 from .status import StatusBoard
+from .upkeep import Tolerance, Upkeep
 
 if TYPE_CHECKING:
     import grpc
@@ -46,7 +53,10 @@ class Session:
         labels: dict[str, str] | None = None,
         motd: str = "",
         record: Recorder | None = None,
+        tolerance: Tolerance | None = None,
+        config: str = "",
     ) -> None:
+        """`tolerance` lets it begin with the drivers that can be used; `config` is the file that they come from."""
         self.root_device = root_device
         self.uuid = uuid or uuid4()
         self.labels = dict(labels or {})
@@ -57,6 +67,10 @@ class Session:
         self._handler = LogHandler(self.log, lambda driver: self._instances.get(str(driver.uuid)) is driver)
         self._instances: dict[str, Driver] = {}
         self._paths: dict[UUID, str] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self.upkeep = Upkeep(root_device, self.tree, tolerance, config)
+        self.upkeep.states.on_change.append(self._note_state)
+        self.marker = Marker(self.labels.get(NAME_LABEL, ""), config)
         self.tree()
         self.calls = Calls(self.path)
         self._streams: Counter[str] = Counter()
@@ -66,7 +80,8 @@ class Session:
     def __enter__(self) -> Session:
         logging.getLogger().addHandler(self._handler)
         try:
-            self.root_device.reset()
+            self.upkeep.begin()
+            self.tree()
         except BaseException as e:
             try:
                 self.__exit__()
@@ -77,7 +92,7 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         try:
-            self.root_device.close()
+            self.upkeep.end()
         finally:
             self._leave()
 
@@ -119,6 +134,12 @@ class Session:
             path = f"{above}.{name}" if above else name or ""
             paths.setdefault(uuid, path)
         self._paths = paths
+        for _, _, _, device in tree:
+            if isinstance(device, Waiting):
+                self._waiting[str(device.uuid)] = device
+        for uuid, reference in self._waiting.items():  # clients know it by its own uuid
+            if uuid not in self._instances and (target := reference.target()) is not None:
+                self._instances[uuid] = target
         return tree
 
     def path(self, driver: Driver) -> str:
@@ -158,6 +179,20 @@ class Session:
         if not current.status.is_ready:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
+    async def check_usable(self, uuid: str) -> None:
+        """Raise what a call of a driver is told whose device is absent or faulty, unless it comes back in a moment."""
+        if self.upkeep.states.troubles:
+            self.check_ready()
+            await self.upkeep.check_usable(self.instance(uuid))
+
+    def _note_state(self, path: str, state: DriverState) -> None:
+        self.record.event("state", driver=path, state=state.condition.name.lower(), reason=state.reason)
+
+    def succeeded(self, driver: Driver) -> None:
+        """Note that a call of a driver found its device."""
+        if (states := self.upkeep.states).marked:
+            states.present(str(driver.uuid), self.path(driver))
+
     @contextmanager
     def stream_of(self, peer: str) -> Generator[None]:
         """Count a byte stream of a peer while it is open; LimitError where that has too many."""
@@ -177,7 +212,27 @@ class Session:
     async def reset(self) -> None:
         """Reset all drivers, while none of them does anything else."""
         drivers = {device.uuid: device for _, _, _, device in self.tree()}
-        await self.calls.exclusively(list(drivers.values()), "reset", self.root_device.reset)
+        await self.calls.exclusively(list(drivers.values()), "reset", self.upkeep.reset)
+
+    async def release(self, *, absent: bool = False) -> list[Failure]:
+        """Bring each device to the state in which it is handed back; returns what went wrong, and logs it.
+
+        Devices that are `absent` count as failures only where asked for. Without one, the session has ended cleanly.
+        """
+        failures = await release_all(self, absent=absent)
+        if not failures:
+            self.marker.end()
+        return failures
+
+    async def make_good(self) -> list[Failure]:
+        """Hand back what an exporter that was killed left behind, if one was; before the first session."""
+        if not await run_sync(self.marker.is_left):
+            return []
+        logger.warning("the last exporter of this configuration did not end in order; handing the devices back")
+        failures = await self.release(absent=True)
+        if not failures:
+            await run_sync(self.marker.clear)
+        return failures
 
     async def _idle(self) -> None:
         """Wait until no worker is busy: a driver is not closed while one of its methods runs."""

@@ -31,6 +31,7 @@ async def serve_stream(session: Session, context: Any) -> None:
     try:
         session.check_ready()
         request = _request(context)
+        await session.check_usable(str(request.get("uuid")))
         driver = session.instance(str(request.get("uuid")))
         with session.stream_of(context.peer()):
             if request["kind"] == "driver":

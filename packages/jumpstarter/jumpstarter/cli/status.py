@@ -1,0 +1,139 @@
+"""`jmp status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..common.metadata import NAME_LABEL
+from ..common.text import one_line
+from . import options
+from .group import examples
+from .running import running_exporter
+
+if TYPE_CHECKING:
+    from ..client.connection import Endpoint
+    from ..client.probe import Look
+
+_WORDS = {0: "unknown", 1: "ready", 2: "absent", 3: "faulty"}
+
+
+@click.command(
+    epilog=examples(
+        "jmp status                                the one exporter running here",
+        "jmp status --name lab -o json             for programs",
+        "jmp status --tls-grpc lab1:8083 --passphrase-file secret",
+    )
+)
+@click.option("-n", "--name", help="Name of an exporter that runs on this host.")
+@click.option("--socket", metavar="PATH", help="Unix socket of an exporter.")
+@click.option("--tls-grpc", "address", metavar="HOST:PORT", help="Address of an exporter that serves a TCP port.")
+@click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text.")
+@click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's.")
+@options.passphrase_options
+@click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
+def status(
+    name: str | None,
+    socket: str | None,
+    address: str | None,
+    insecure: bool,
+    tls_ca: str | None,
+    passphrase: str | None,
+    passphrase_file: str | None,
+    output: str | None,
+) -> None:
+    """Show what an exporter does, who holds it, and which of its devices can be used."""
+    if sum(choice is not None for choice in (name, socket, address)) > 1:
+        raise click.UsageError("choose one of --name, --socket and --tls-grpc")
+    if address is None and (insecure or tls_ca or passphrase or passphrase_file):
+        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+    if address is not None:
+        endpoint = _tcp(address, insecure, tls_ca, options.find_passphrase(passphrase, passphrase_file))
+    else:
+        endpoint = _unix(Path(socket) if socket else running_exporter(name))
+    from ..client.probe import look
+
+    found = _facts(look(endpoint), endpoint)
+    if output == "json":
+        import json
+
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
+
+
+def _unix(path: Path) -> Endpoint:
+    from ..client.connection import Endpoint
+
+    return Endpoint(str(path.absolute()))
+
+
+def _tcp(address: str, insecure: bool, tls_ca: str | None, secret: str | None) -> Endpoint:
+    from ..client.connection import Endpoint
+    from .attach import read_ca
+    from .shell import check_address
+
+    ca = read_ca(Path(tls_ca)) if tls_ca else None
+    return Endpoint(check_address(address), insecure=insecure, passphrase=secret, ca=ca)
+
+
+def _facts(look: Look, endpoint: Endpoint) -> dict[str, Any]:
+    """What the exporter says, as plain data."""
+    from ..common.enums import ExporterStatus
+
+    now, report = look.status, look.report
+    return {
+        "exporter": report.labels.get(NAME_LABEL, ""),
+        "address": endpoint.address,
+        "status": ExporterStatus.from_proto(now.status).name if now is not None else "UNKNOWN",
+        "message": now.message if now is not None else "",
+        "holder": _holder(now.holder) if now is not None and now.HasField("holder") else None,
+        "drivers": [_driver(path, entry) for path, entry in look.drivers()],
+    }
+
+
+def _holder(holder: Any) -> dict[str, Any]:
+    since = holder.since.ToDatetime().isoformat() + "Z" if holder.HasField("since") else None
+    return {
+        "user": holder.user,
+        "host": holder.host,
+        "pid": holder.pid or None,
+        "since": since,
+        "purpose": holder.purpose,
+    }
+
+
+def _driver(path: str, entry: Any) -> dict[str, Any]:
+    return {
+        "driver": path,
+        "state": _WORDS.get(entry.state.condition, "unknown"),
+        "reason": entry.state.reason,
+        "hint": entry.state.hint,
+        "device": entry.identity,
+        "class": entry.driver_type,
+        "description": entry.description,
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    message = f": {found['message']}" if found["message"] else ""
+    name = found["exporter"] or "exporter"
+    click.echo(one_line(f"{name} at {found['address']} is {found['status']}{message}"))
+    if (holder := found["holder"]) is not None:
+        click.echo(one_line(f"held by {_named(holder)}"))
+    drivers = [driver for driver in found["drivers"] if driver["driver"]]
+    width = max((len(driver["driver"]) for driver in drivers), default=0)
+    for driver in drivers:
+        why = "; ".join(filter(None, [driver["reason"], driver["hint"]]))
+        click.echo(one_line(f"{driver['driver']:<{width}}  {driver['state']:<7} {why}".rstrip()))
+
+
+def _named(holder: dict[str, Any]) -> str:
+    """Who holds it, in one phrase."""
+    who = f"{holder['user']}@{holder['host']}" if holder["host"] else holder["user"]
+    process = f" (process {holder['pid']})" if holder["pid"] else ""
+    since = f" since {holder['since']}" if holder["since"] else ""
+    purpose = f" for {holder['purpose']}" if holder["purpose"] else ""
+    return f"{who}{process}{since}{purpose}"

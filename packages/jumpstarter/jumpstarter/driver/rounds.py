@@ -1,0 +1,147 @@
+"""Rounds: jobs that touch hardware, one after another, none of which can stop the others.
+
+All run in one thread. Where a job takes long, another thread goes on with the next; one that has not ended at its
+deadline is given up, and its thread left to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextvars import copy_context
+
+PATIENCE = 1.0
+"""Seconds after which the next job does not wait any longer for the one before."""
+
+
+class Job:
+    """One thing to do; its clock stands still while it waits for a round of its own."""
+
+    def __init__(self) -> None:
+        self._began = self._since = 0.0
+        self._spent = 0.0
+        self._is_waiting = False
+        self.is_passed = False
+        """The next one has begun, although this one has not ended."""
+
+        self.is_overdue = False
+        """It was given up."""
+
+    def run(self) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+    def ended(self, error: BaseException | None) -> Iterable[Job]:
+        """It has ended in time, or was given up with an error; returns the jobs that come next."""
+        raise NotImplementedError
+
+    def ended_late(self, error: BaseException | None) -> None:
+        """It has ended after it was given up."""
+
+    def overdue(self, seconds: float) -> BaseException:
+        """The error of a job that has not ended after so many seconds."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        self._began = self._since = time.monotonic()
+
+    def wait(self) -> None:
+        """Let the clock stand still."""
+        self._spent += time.monotonic() - self._since
+        self._is_waiting = True
+
+    def go_on(self) -> None:
+        self._since = time.monotonic()
+        self._is_waiting = False
+
+    def lasts(self, now: float) -> float:
+        """Seconds since it began."""
+        return now - self._began
+
+    def spent(self, now: float) -> float:
+        """Seconds that it took itself."""
+        return self._spent + (0.0 if self._is_waiting else now - self._since)
+
+
+class Round:
+    """Runs jobs, and those that they bring about."""
+
+    def __init__(self, jobs: Iterable[Job], deadline: float, patience: float = PATIENCE) -> None:
+        self._queue = deque(jobs)
+        self._deadline = deadline
+        self._patience = min(patience, deadline)
+        self._changed = threading.Condition()
+        self._running: list[Job] = []
+        self._threads = 0
+        """Those that take jobs from the queue."""
+
+    def run(self) -> None:
+        """Run all; returns when each has ended or was given up."""
+        with self._changed:
+            while self._queue or self._running or self._threads:
+                now = time.monotonic()
+                self._look_after(now)
+                if self._queue and not self._threads:
+                    self._start_thread()
+                elif self._queue or self._running or self._threads:
+                    self._changed.wait(self._until_next(now))
+
+    def stop(self) -> None:
+        """Begin no further job."""
+        with self._changed:
+            self._queue.clear()
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        context = copy_context()
+        threading.Thread(target=lambda: context.run(self._work), name="life of drivers", daemon=True).start()
+
+    def _look_after(self, now: float) -> None:
+        for job in list(self._running):
+            if not job.is_passed and job.lasts(now) >= self._patience:
+                job.is_passed = True
+                self._threads -= 1
+            if job.spent(now) >= self._deadline:
+                job.is_overdue = True
+                self._running.remove(job)
+                self._queue.extendleft(reversed(list(job.ended(job.overdue(self._deadline)))))
+
+    def _until_next(self, now: float) -> float:
+        moments = [self._deadline - job.spent(now) for job in self._running]
+        moments += [self._patience - job.lasts(now) for job in self._running if not job.is_passed]
+        return max(min([*moments, self._patience]), 0.001)
+
+    def _work(self) -> None:
+        while (job := self._take()) is not None:
+            error: BaseException | None = None
+            try:
+                job.run()
+            except BaseException as e:  # noqa: BLE001 whatever it is, the others get their turn
+                error = e
+            if not self._give(job, error):
+                return
+
+    def _take(self) -> Job | None:
+        with self._changed:
+            if not self._queue:
+                self._threads -= 1
+                self._changed.notify_all()
+                return None
+            job = self._queue.popleft()
+            job.start()
+            self._running.append(job)
+            return job
+
+    def _give(self, job: Job, error: BaseException | None) -> bool:
+        """Note that a job has ended; whether this thread takes another."""
+        with self._changed:
+            if not job.is_overdue:
+                self._running.remove(job)
+                self._queue.extendleft(reversed(list(job.ended(error))))
+                if job.is_passed:
+                    self._changed.notify_all()
+                return not job.is_passed
+        job.ended_late(error)
+        return False

@@ -1,0 +1,159 @@
+"""One exporter per device: locks that hold for the whole host, whoever the users are.
+
+A device has a file in a directory that everybody can write to, and its holder an flock on that file, which the kernel
+takes back when the holder dies. The file says who that is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..common.env import JMP_LOCK_DIR
+from ..common.exceptions import BusyError, ConfigurationError
+from ..common.text import one_line
+
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
+_ATTEMPTS = 100
+
+
+def lock_dir() -> Path:
+    """Where the locks of this host are: `$JMP_LOCK_DIR`, else the first of the usual places that is for everybody."""
+    if chosen := os.environ.get(JMP_LOCK_DIR):
+        return Path(chosen)
+    for place in (Path("/run/lock"), Path("/var/lock")):
+        with suppress(OSError):
+            if place.stat().st_mode & stat.S_IWOTH:
+                return place
+    return Path("/tmp")
+
+
+def lock_file(identity: str) -> Path:
+    """The file of a device; several devices never share one."""
+    readable = _UNUSUAL.sub("-", identity).strip("-.")[-60:]
+    digest = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
+    return lock_dir() / f"jumpstarter-{readable}-{digest}.lock"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a device."""
+
+    pid: int | None
+    config: str = ""
+    driver: str = ""
+
+    def __str__(self) -> str:
+        known = [f"process {self.pid or 'unknown'}", f"config {self.config or 'unknown'}"]
+        return ", ".join([*known, f"driver {self.driver}"] if self.driver else known)
+
+
+class DeviceLocks:
+    """The locks of one exporter. Its own drivers may share a device."""
+
+    def __init__(self, config: str) -> None:
+        self._config = config
+        self._held: dict[str, tuple[int, Path]] = {}
+
+    def take(self, identity: str, driver: str) -> None:
+        """Take a device for a driver, named by its path.
+
+        Raises BusyError that names the holder when another exporter has it, ConfigurationError when there is no way to
+        find out.
+        """
+        if identity in self._held:
+            return
+        path = lock_file(identity)
+        try:
+            fd = _locked(path)
+        except OSError as e:
+            raise ConfigurationError(
+                f"lock {path} of device {identity}: {e.strerror}; set {JMP_LOCK_DIR} to a directory that all may use"
+            ) from e
+        if fd is None:
+            raise BusyError(
+                f"{driver}: device {identity} is in use by another exporter ({holder(path)})",
+                "stop that one, or take the device out of one of the configurations",
+            )
+        with suppress(OSError):  # another user's file that is not for everybody: the lock holds all the same
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n{self._config}\n{driver}\n".encode(errors="surrogateescape"), 0)
+        self._held[identity] = fd, path
+
+    def release(self) -> None:
+        """Give all devices back."""
+        while self._held:
+            _, (fd, path) = self._held.popitem()
+            with suppress(OSError):  # in a directory with the sticky bit, a file of another user stays
+                path.unlink()
+            os.close(fd)
+
+
+def holder(path: Path) -> Holder:
+    """Who holds a lock, as far as the system or the file says it."""
+    pid = _pid_of_lock(path)
+    lines = ["", "", ""]
+    with suppress(OSError):
+        lines = [one_line(line) for line in path.read_text(errors="replace")[:4096].split("\n")] + lines
+    written = int(lines[0]) if lines[0].isdigit() else None
+    if pid is not None and written != pid:
+        return Holder(pid)  # the file is of a holder before this one
+    return Holder(written, lines[1], lines[2])
+
+
+def _locked(path: Path) -> int | None:
+    """The locked file, None when somebody else has the lock."""
+    for _ in range(_ATTEMPTS):
+        fd = _open(path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_there(fd, path):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # its holder removed it between our opening and our lock
+    raise OSError(0, "the file is made and removed again and again")
+
+
+def _open(path: Path) -> int:
+    """The file, made where there is none. Of another user's, reading is enough for the lock."""
+    common = os.O_NOFOLLOW | os.O_CLOEXEC
+    for _ in range(_ATTEMPTS):
+        for flags in (os.O_RDWR, os.O_RDONLY):  # no O_CREAT: systems refuse it for another user's file
+            with suppress(FileNotFoundError, PermissionError):
+                return os.open(path, flags | common)
+        with suppress(FileExistsError):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | common, 0o666)
+            os.fchmod(fd, 0o666)  # whatever our umask: another user's exporter needs it too
+            return fd
+        if path.exists() and not os.access(path, os.R_OK):
+            raise PermissionError(13, "permission denied")
+    raise OSError(0, "the file is made and removed again and again")
+
+
+def _is_there(fd: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(fd), path.stat())
+    return False
+
+
+def _pid_of_lock(path: Path) -> int | None:
+    """The process that has the flock, where the kernel tells."""
+    with suppress(OSError, ValueError):
+        found = path.stat()
+        file = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()  # 1: FLOCK ADVISORY WRITE 4711 00:19:42 0 EOF
+            if fields[1] == "FLOCK" and len(fields) >= 6 and fields[5] == file:
+                return int(fields[4]) or None
+    return None

@@ -1,0 +1,192 @@
+"""Making the drivers of a configuration, and stand-ins for those whose devices are not there."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from ..common.exceptions import (
+    ArgumentError,
+    BusyError,
+    ConfigurationError,
+    ConnectionError,
+    DeviceAbsentError,
+    DeviceFaultyError,
+)
+from ..common.limits import DRIVER_LIFE
+from ..config.exporter import ExporterConfigV1Alpha1
+from ..config.tree import Plan, check_made, construction_error
+from ..driver.base import Driver
+from ..driver.rounds import Job, Round
+from ..driver.standin import StandIn, stand_in
+from ..driver.turns import Failure, Turns
+
+logger = logging.getLogger(__name__)
+
+_ABSENT = (OSError, DeviceAbsentError, ConnectionError, BusyError)
+_CONFIGURATION = (ValueError, TypeError, ConfigurationError, ArgumentError)
+
+Names = tuple[str, ...]
+
+
+def is_absence(error: BaseException) -> bool:
+    """Whether an error says that a device is not there, or not to be had; otherwise it is faulty."""
+    return isinstance(error, _ABSENT)
+
+
+@dataclass(frozen=True)
+class Made:
+    """The drivers of a configuration."""
+
+    root: Driver
+    required: frozenset[str]
+    """Paths of those without which the exporter does not start."""
+
+
+def make_drivers(config: ExporterConfigV1Alpha1) -> Made:
+    """Make the drivers of a configuration, as far as their devices are there.
+
+    A constructor that raises OSError or DeviceAbsentError, or does not end within 10 s, leaves a stand-in. Raises
+    ConfigurationError for what no device can change, DeviceAbsentError or DeviceFaultyError where one is required; then
+    all that were made are closed.
+    """
+    planned = config.plan()
+    making = _Making()
+    jobs = [_Making.Job(making, names, plan) for names, plan in _children_first(planned, ())]
+    Round(jobs, DRIVER_LIFE, patience=DRIVER_LIFE).run()
+    try:
+        if making.failure is not None:
+            raise making.failure
+        root = making.made[()]
+        check_made(root, planned, is_whole=lambda driver: not isinstance(driver, StandIn))
+    except BaseException:
+        making.close()
+        raise
+    return Made(root, frozenset(".".join(names) for names, plan in _children_first(planned, ()) if plan.required))
+
+
+def _children_first(planned: Plan, names: Names) -> Iterator[tuple[Names, Plan]]:
+    for name, child in planned.children.items():
+        yield from _children_first(child, (*names, name))
+    yield names, planned
+
+
+class _Making:
+    """What was made so far."""
+
+    def __init__(self) -> None:
+        self.made: dict[Names, Driver] = {}
+        self.failure: BaseException | None = None
+
+    class Job(Job):
+        """Makes one driver, whose children are there."""
+
+        def __init__(self, making: _Making, names: Names, planned: Plan) -> None:
+            super().__init__()
+            self._making, self._names, self._plan = making, names, planned
+            self._children: dict[str, Driver] = {}
+            self._driver: Driver | None = None
+            self._pending: Future[Driver] | None = None
+
+        def run(self) -> None:
+            if self._making.failure is None:
+                self._children = {name: self._making.made[(*self._names, name)] for name in self._plan.children}
+                self._driver = self._plan.make(self._children)
+
+        def ended(self, error: BaseException | None) -> Iterable[Job]:
+            making = self._making
+            if making.failure is None:
+                driver = self._driver if error is None else self._without(error)
+                if driver is not None:
+                    making.made[self._names] = driver
+            return ()
+
+        def ended_late(self, error: BaseException | None) -> None:
+            assert self._pending is not None
+            if self._driver is not None:
+                self._pending.set_result(self._driver)
+                if self._making.failure is not None:
+                    self._making.close([self._driver])
+            else:
+                self._pending.set_exception(error or DeviceFaultyError("it was not made"))
+
+        def overdue(self, seconds: float) -> BaseException:
+            self._pending = Future()
+            return DeviceAbsentError(
+                f"it is still being made after {seconds:g} s", "wait, or look why its device does not answer"
+            )
+
+        def _without(self, error: BaseException) -> Driver | None:
+            """What stands in for a driver that could not be made; None where the exporter cannot start."""
+            plan, making = self._plan, self._making
+            path = ".".join(self._names)
+            missing = [name for name, child in self._children.items() if isinstance(child, StandIn)]
+            is_wrong = isinstance(error, _CONFIGURATION) and not isinstance(error, OSError) and not missing
+            if is_wrong or not self._names:
+                making.failure = construction_error(plan, error)
+                making.failure.__cause__ = error
+                return None
+            if plan.required:
+                making.failure = required_error(path, error)
+                return None
+            if missing and self._pending is None:
+                error = _needing(missing, error)
+            return stand_in(plan.cls, plan.arguments, self._children, plan.make, error, self._pending)
+
+    def close(self, drivers: Iterable[Driver] | None = None) -> None:
+        """Close what was made, the last first."""
+        turns = Turns("close", report=_report)
+        for driver in reversed(self.made.values()) if drivers is None else drivers:
+            turns.take(turns.jobs(driver, driver.name))
+
+
+def _needing(missing: list[str], error: BaseException) -> DeviceAbsentError:
+    made = DeviceAbsentError(f"it needs {' and '.join(missing)}, which is absent ({describe(error)})")
+    made.__context__ = error  # for tracebacks; the text has it already
+    return made
+
+
+def _report(failure: Failure) -> None:
+    logger.warning("closing %s, since the exporter does not start: %s", type(failure.driver).__name__, failure.error)
+
+
+def required_error(path: str, error: BaseException) -> DeviceAbsentError | DeviceFaultyError:
+    """Why an exporter does not start that needs a device."""
+    kind, word = (DeviceAbsentError, "absent") if is_absence(error) else (DeviceFaultyError, "faulty")
+    made = kind(f"{path} is required, and {word}: {describe(error)}", hint_of(error))
+    made.__context__ = error  # for tracebacks; the text has it already
+    return made
+
+
+def describe(error: BaseException) -> str:
+    """An error in one phrase, without what to do."""
+    message = getattr(error, "message", None)
+    if isinstance(message, str) and message:
+        return message
+    text = str(error)
+    if isinstance(error, OSError) and text:
+        return text
+    return f"{type(error).__name__}{text and ': '}{text}"
+
+
+def hint_of(error: BaseException) -> str:
+    """What to do about a device that is absent or faulty."""
+    hint = getattr(error, "hint", "")
+    if isinstance(hint, str) and hint:
+        return hint
+    match error:
+        case builtins.FileNotFoundError():
+            return "connect the device, or correct its path in the configuration"
+        case PermissionError():
+            return "give the exporter's user access to it (its group, or a udev rule)"
+        case BusyError():
+            return "stop who has it"
+        case builtins.ConnectionError() | TimeoutError() | ConnectionError():
+            return "check that the device is on and connected"
+        case OSError():
+            return "check the device and its cable"
+        case _:
+            return "look at the exporter's log; restart it once the cause is removed"
