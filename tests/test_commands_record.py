@@ -258,7 +258,7 @@ def test_two_exporters_at_once_have_records_of_their_own(lab: Lab):
         again = lab.run("jmp", "shell", "--exporter-config", other, "--", "j", "power", "cycle", "--wait", "0")
         assert again.returncode == 0, again.stderr
     rows = json.loads(lab.run("jmp", "record", "list", "-o", "json").stdout)
-    used = {}
+    used: dict[str, set[str]] = {}
     for row in rows:
         calls = [json.loads(line) for line in Path(row["path"]).read_text().splitlines()]
         used.setdefault(row["exporter"], set()).update(e["method"] for e in calls if e["kind"] == "call")
