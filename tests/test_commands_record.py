@@ -151,7 +151,7 @@ def test_a_record_ends_readable_when_the_exporter_is_killed(lab: Lab, slow: Path
     assert entries(lab, "--kind", "calls") == calls
     shown = lab.run("jmp", "record", "show")
     assert shown.returncode == 0
-    assert "slow.wait(seconds=60.0)  still running" in shown.stdout
+    assert "slow.wait(seconds=60)  still running" in shown.stdout
     followed = lab.run("jmp", "record", "show", "--follow")  # nobody writes it: that ends
     assert followed.returncode == 0
     with lab.exporter(config=slow):

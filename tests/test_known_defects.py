@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -138,10 +138,8 @@ def test_a_client_leaves_a_file_that_its_driver_did_not_read(client: DriverClien
             await client.call_async(method, handle)
 
     started = time.monotonic()
-    try:
+    with suppress(BrokenResourceError, DriverError):  # the file was not read to its end, which may be told
         client.portal.call(offer)
-    except (BrokenResourceError, DriverError):
-        pass  # the file was not read to its end, which may be told
     assert time.monotonic() - started < 8
 
 
@@ -340,7 +338,9 @@ def test_drivers_are_made_once_whatever_sessions_there_are(lab: Lab):
 
 
 def test_commands_of_a_client_have_names_order_and_help_as_they_were_written():
-    client = DriverClient(stub=None, portal=None, stack=None, methods_description={"second-one": "From the exporter."})
+    client = DriverClient(
+        stub=None, portal=None, stack=ExitStack(), methods_description={"second-one": "From the exporter."}
+    )
 
     @driver_click_group(client)
     def base() -> None: ...
@@ -365,7 +365,7 @@ def test_commands_of_a_client_have_names_order_and_help_as_they_were_written():
 
 
 def test_an_empty_list_of_allowed_drivers_allows_nothing():
-    assert Policy.of("".split(","), unsafe=False) == Policy()
+    assert Policy.of([""], unsafe=False) == Policy()
 
 
 def test_a_client_can_be_asked_for_attributes_that_it_does_not_have(client: DriverClient):
@@ -398,22 +398,5 @@ def test_no_private_module_of_a_library_is_imported():
         if isinstance(node, ast.ImportFrom)
         and node.level == 0
         and re.search(r"\b(anyio|grpc|click)\._", node.module or "")
-    ]
-    assert found == []
-
-
-def test_environment_variables_of_ours_have_our_prefix():
-    theirs = re.compile(
-        r"XDG_|HOME$|PATH$|TMPDIR$|SHELL$|TERM$|COLUMNS$|LANG|LC_|LEASE_NAME$|CLIENT_NAME$|PS1$|USER$|LOGNAME$|NO_COLOR$|ZDOTDIR$|PYTHON|GRPC_|SSL_|TZ$|ENV$"
-    )
-    ours = re.compile(r"_?JMP_|_J_COMPLETE|JUMPSTARTER_|_JMP")
-    found = [
-        f"{path.name}:{node.lineno} {argument.value}"
-        for path, tree in trees()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call | ast.Subscript) and "environ" in ast.unparse(node)[:16]
-        for argument in (node.args[:1] if isinstance(node, ast.Call) else [node.slice])
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-        if not theirs.match(argument.value) and not ours.match(argument.value)
     ]
     assert found == []

@@ -84,6 +84,9 @@ RECORD_QUEUE = 4096
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 
+IGNORED_RESOURCE = 1.0
+"""Seconds that it lives on after a call that got it and did not open it."""
+
 DRAIN = 8.0
 """Seconds that calls which still run get to end before their drivers are closed."""
 

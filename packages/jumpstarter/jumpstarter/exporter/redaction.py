@@ -32,6 +32,8 @@ _MOST_SECRETS = 64
 _LEAST_SECRET = 4
 """Shorter ones are not looked for in texts: they would blot out everything."""
 
+_HUGE = 1 << 64
+
 _NODES, _CHARACTERS, _ITEMS = 48, 2048, 16
 """Of the arguments of one call, and of one list or mapping in them."""
 
@@ -239,7 +241,9 @@ def _is_short(value: Any) -> bool:
     """Whether a value can be kept as it is; most are such."""
     if type(value) is str:
         return len(value) <= MAX_ARGUMENT
-    return value is None or value is True or value is False or (type(value) is float and math.isfinite(value))
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or value is True or value is False or (type(value) is int and -_HUGE < value < _HUGE)
 
 
 class _Budget:

@@ -21,7 +21,7 @@ from .errors import DRIVER_FAILURES, refuse
 from .logging import LogLine, driver_type
 from .record import Running
 from .session import Session
-from .streams import serve_stream
+from .streams import offers_in, serve_stream
 from .values import ADDITIONS, read_arguments, write_result
 
 Context = Any
@@ -104,7 +104,7 @@ class SessionService:
             await self._session.check_usable(request.uuid)
             driver, method, arguments, noted = self._dispatch(request, streaming=False)
             response = pb.DriverCallResponse()
-            with noted:
+            with noted, offers_in(driver, arguments):
                 result = await self._session.calls.call(driver, method, arguments)
                 write_result(response, result, method, request.typed)
             self._session.succeeded(driver)
@@ -117,7 +117,7 @@ class SessionService:
             await self._session.check_usable(request.uuid)
             driver, method, arguments, noted = self._dispatch(request, streaming=True)
             noted.items = 0
-            with noted:
+            with noted, offers_in(driver, arguments):
                 async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
                     async for batch in batches:
                         noted.items += len(batch)

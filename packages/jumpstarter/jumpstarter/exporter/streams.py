@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from typing import Any, cast
 from uuid import uuid4
 
-from anyio import CancelScope, ClosedResourceError, Event, move_on_after
+from anyio import CancelScope, ClosedResourceError, Event, move_on_after, sleep
 from anyio.abc import ObjectStream
 
-from ..common.limits import UNCLAIMED_RESOURCE
+from ..common.limits import IGNORED_RESOURCE, UNCLAIMED_RESOURCE
 from ..driver.base import Driver
 from ..streams.common import join_streams
 from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
+from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
 from .record import Running
 from .session import Session
@@ -83,7 +87,8 @@ class OfferedStream(ObjectStream[bytes]):
 
     def __init__(self, remote: RouterStream) -> None:
         self._remote = remote
-        self.claimed, self.closed = Event(), Event()
+        self.settled, self.closed = Event(), Event()
+        self.is_claimed = False
         self.failure: BaseException | None = None
 
     async def receive(self) -> bytes:
@@ -102,7 +107,8 @@ class OfferedStream(ObjectStream[bytes]):
         self.closed.set()
 
     async def __aenter__(self) -> OfferedStream:
-        self.claimed.set()
+        self.is_claimed = True
+        self.settled.set()
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -114,6 +120,29 @@ class OfferedStream(ObjectStream[bytes]):
             raise ClosedResourceError
 
 
+_NOTHING = nullcontext()
+
+
+def offers_in(driver: Driver, arguments: Arguments) -> AbstractContextManager[None]:
+    """Around a call: streams whose handles it gets, and which it does not use, end with it."""
+    return _offers_in(driver, arguments) if driver.resources else _NOTHING
+
+
+@contextmanager
+def _offers_in(driver: Driver, arguments: Arguments) -> Generator[None]:
+    handles = {str(value.get("uuid")) for value in chain(arguments[0], arguments[1].values()) if _is_handle(value)}
+    offers = [offer for uuid, offer in driver.resources.items() if str(uuid) in handles]
+    try:
+        yield
+    finally:
+        for offer in offers:
+            cast(OfferedStream, offer).settled.set()
+
+
+def _is_handle(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
 async def _serve_resource(driver: Driver, context: Any, opening: Any, noted: Running) -> None:
     """Offer the client's stream to the driver, until a call of it is done with it."""
     uuid = uuid4()
@@ -123,10 +152,13 @@ async def _serve_resource(driver: Driver, context: Any, opening: Any, noted: Run
     try:
         await opening({"resource": json.dumps(handle, separators=(",", ":"))})
         with move_on_after(UNCLAIMED_RESOURCE):
-            await offered.claimed.wait()
-        if not offered.claimed.is_set():
+            await offered.settled.wait()
+        if not offered.settled.is_set():
             raise TimeoutError(f"no call used the stream within {UNCLAIMED_RESOURCE:g} s")
-        await offered.closed.wait()
+        if not offered.is_claimed:
+            await sleep(IGNORED_RESOURCE)  # for what the call may have left to do for later
+        if offered.is_claimed:
+            await offered.closed.wait()
         if offered.failure is not None:  # the client must not take this for a complete file
             raise offered.failure if isinstance(offered.failure, Exception) else RuntimeError("the call was cancelled")
         await remote.aclose()
