@@ -26,12 +26,15 @@ CRASHER = '''\
 import ctypes, os, signal, subprocess, sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from jumpstarter.driver import Driver, export
 
 
 @dataclass(kw_only=True)
 class Crasher(Driver):
-    """Ends the whole process."""
+    """Ends the whole process, and has an output whose state is in a file."""
+
+    release_default: ClassVar[str] = "off"
 
     @classmethod
     def client(cls) -> str:
@@ -45,6 +48,14 @@ class Crasher(Driver):
             if left:
                 path.write_text(str(left - 1))
                 os._exit(3)
+
+    @export
+    def on(self) -> None:
+        Path(__file__).with_name("output").write_text("on")
+
+    @export
+    def off(self) -> None:
+        Path(__file__).with_name("output").write_text("off")
 
     @export
     def pid(self) -> int:
@@ -158,8 +169,11 @@ def running(tag: str) -> list[Path]:
 def test_an_exporter_that_dies_is_started_again(lab: Lab, crash: Path, how: tuple[object, ...], said: str):
     with supervised(lab, crash) as exporter:
         first = exporter.child
+        assert exporter.call("on").returncode == 0
+        assert (lab.directory / "output").read_text() == "on"
         assert exporter.call(*how).returncode != 0
         exporter.wait_ready(2)
+        assert (lab.directory / "output").read_text() == "off"  # before anybody can have it
         second = exporter.child
         assert second != first
         assert children(exporter.process.pid) == [second]
