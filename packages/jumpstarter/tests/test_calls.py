@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
@@ -16,6 +17,7 @@ from jumpstarter.client.core import (
 )
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 
 class Sample(Driver):
@@ -73,6 +75,22 @@ class Sample(Driver):
                 yield i
         finally:
             self.closed.set()
+
+    @export
+    def count_and_spoil(self) -> Generator[Any]:
+        yield from range(100)
+        yield object()
+
+    @export
+    def lines(self, number: int, size: int) -> Generator[str]:
+        for _ in range(number):
+            yield "x" * size
+
+    @export
+    def slowly(self) -> Generator[float]:
+        for _ in range(3):
+            yield time.monotonic()
+            time.sleep(0.2)
 
     @export
     def count_and_fail(self) -> Generator[int]:
@@ -235,3 +253,36 @@ def test_an_error_names_the_driver_by_its_path() -> None:
         lamp = client.children["rack"].children["lamp"]
         with pytest.raises(DriverError, match=r"^rack.lamp.fail: cable pulled$"):
             lamp.call("fail", "device")
+
+
+def _messages(client: DriverClient, method: str, *args: int, typed: bool) -> list[pb.StreamingDriverCallResponse]:
+    """The messages that a client gets which says, or does not say, that it understands our additions."""
+    request = pb.StreamingDriverCallRequest(uuid=str(client.uuid), method=method, typed=typed)
+    for arg in args:
+        request.args.add().number_value = arg
+    return list(client.stub.blocking.StreamingDriverCall(request))
+
+
+def test_items_that_are_there_together_travel_together_but_only_to_who_understands_that(client: DriverClient) -> None:
+    together = _messages(client, "count", 1000, typed=True)
+    assert len(together) < 500
+    assert sum(1 + len(message.more) for message in together) == 1000
+    alone = _messages(client, "count", 1000, typed=False)
+    assert [message.result.number_value for message in alone] == list(range(1000))
+    assert not any(message.more for message in alone)
+
+
+def test_large_items_do_not_add_up_to_a_message_that_is_too_large(client: DriverClient) -> None:
+    assert [len(line) for line in client.streamingcall("lines", 64, 500_000)] == [500_000] * 64
+
+
+def test_items_arrive_when_they_are_there(client: DriverClient) -> None:
+    delays = [time.monotonic() - item for item in client.streamingcall("slowly")]
+    assert max(delays) < 0.15
+
+
+def test_items_before_one_that_cannot_be_sent_arrive(client: DriverClient) -> None:
+    items = client.streamingcall("count_and_spoil")
+    assert [next(items) for _ in range(100)] == list(range(100))
+    with pytest.raises(DriverInvalidArgument):
+        next(items)

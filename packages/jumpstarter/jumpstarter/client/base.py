@@ -95,7 +95,8 @@ class DriverClient(AsyncDriverClient):
         request = self._request(method, args, kwargs, pb.StreamingDriverCallRequest)
         call = blocking.StreamingDriverCall(request, timeout=deadline(timeout))
         try:
-            yield from map(self._values.read, call)
+            for response in call:
+                yield from self._values.read_items(response)
         except grpc.RpcError as e:
             raise driver_error(e, self.path, method, timeout) from e
         finally:

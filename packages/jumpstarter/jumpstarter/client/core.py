@@ -120,10 +120,11 @@ class AsyncDriverClient(Metadata):
         """
         request = self._request(method, args, kwargs, pb.StreamingDriverCallRequest)
         call = self.stub.StreamingDriverCall(request, timeout=deadline(timeout))
-        read = self._values.read
+        read = self._values.read_items
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
-                yield read(response)
+                for item in read(response):
+                    yield item
         except grpc.RpcError as e:
             raise driver_error(e, self.path, method, timeout) from e
         finally:

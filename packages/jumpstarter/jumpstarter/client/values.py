@@ -47,6 +47,10 @@ class Values:
             request.ClearField("args")
             request.typed_arguments = dump_arguments(args, kwargs)
 
+    def read_items(self, response: pb.StreamingDriverCallResponse) -> list[Any]:
+        """The items in a response, which may be several."""
+        return [self.read(response), *map(self.read, response.more)]
+
     def read(self, response: Response) -> Any:
         """The result, or item of one, in a response."""
         if not response.HasField("typed_result"):

@@ -57,6 +57,9 @@ CALLER_STREAMS = 256
 BATCH_ITEMS = 64
 """Items of a streamed call that travel in one message, where they are there at once."""
 
+BATCH_BYTES = 64 << 10
+"""Bytes of such a message from which on no further items join it."""
+
 BATCH_TIME = 0.001
 """Seconds that a plain generator runs ahead of its items' way to the client."""
 

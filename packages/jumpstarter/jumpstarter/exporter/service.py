@@ -22,7 +22,7 @@ from .logging import LogLine, driver_type
 from .record import Running
 from .session import Session
 from .streams import offers_in, serve_stream
-from .values import ADDITIONS, read_arguments, write_result
+from .values import ADDITIONS, read_arguments, write_items, write_result
 
 Context = Any
 """A grpc.aio servicer context; its stubs know no methods of the version in use."""
@@ -121,9 +121,7 @@ class SessionService:
                 async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
                     async for batch in batches:
                         noted.items += len(batch)
-                        for item in batch:
-                            response = pb.StreamingDriverCallResponse()
-                            write_result(response, item, method, request.typed)
+                        for response in write_items(batch, method, request.typed):
                             await context.write(response)
             self._session.succeeded(driver)
         except DRIVER_FAILURES as e:

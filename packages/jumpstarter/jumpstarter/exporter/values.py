@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.checked import checked
+from ..common.limits import BATCH_BYTES
 from ..common.typed import dumps, load_arguments, write_plain
 from ..common.values import decode_value, encode_into
 from ..driver.base import Driver
@@ -41,3 +43,28 @@ def write_result(response: Response, value: object, method: ExportedMethod, type
     value = method.result(value)
     if not write_plain(response.result, value):
         response.typed_result = dumps(value)
+
+
+def write_items(items: list[Any], method: ExportedMethod, typed: bool) -> Iterator[pb.StreamingDriverCallResponse]:
+    """The messages for items that are there together: one for all, as far as the caller understands that.
+
+    Raises what `write_result` does, after the items before.
+    """
+    message: pb.StreamingDriverCallResponse | None = None
+    size = 0
+    for item in items:
+        part = pb.StreamingDriverCallResponse() if message is None else message.more.add()
+        try:
+            write_result(part, item, method, typed)
+        except BaseException:
+            if message is not None:
+                del message.more[-1]
+                yield message
+            raise
+        size += part.ByteSize()
+        message = message or part
+        if not typed or size > BATCH_BYTES:
+            yield message
+            message, size = None, 0
+    if message is not None:
+        yield message

@@ -363,14 +363,16 @@ class StreamingDriverCallRequest(_message.Message):
     def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ...) -> None: ...
 
 class StreamingDriverCallResponse(_message.Message):
-    __slots__ = ("uuid", "result", "typed_result")
+    __slots__ = ("uuid", "result", "typed_result", "more")
     UUID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     TYPED_RESULT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     result: _struct_pb2.Value
     typed_result: str
-    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., typed_result: _Optional[str] = ...) -> None: ...
+    more: _containers.RepeatedCompositeFieldContainer[StreamingDriverCallResponse]
+    def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., typed_result: _Optional[str] = ..., more: _Optional[_Iterable[_Union[StreamingDriverCallResponse, _Mapping]]] = ...) -> None: ...
 
 class LogStreamResponse(_message.Message):
     __slots__ = ("uuid", "severity", "message", "source", "driver_type", "operation", "timestamp", "structured_fields")
