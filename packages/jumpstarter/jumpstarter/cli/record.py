@@ -74,7 +74,7 @@ def _row(found: Record) -> dict[str, str | int]:
 @click.command(
     epilog=examples(
         "jmp record show                                   the newest session",
-        "jmp record show 20260203T120304Z-1a2b             another one, by the beginning of its name",
+        "jmp record show 20260203T120304                   another one, by the beginning of its name",
         "jmp record show --kind calls --kind log --driver board",
         "jmp record show -o json | jq 'select(.outcome == \"failed\")'",
     )

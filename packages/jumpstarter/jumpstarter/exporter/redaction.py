@@ -10,7 +10,7 @@ import re
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -93,8 +93,10 @@ class Secrets:
 
     def clean_value(self, value: Any, limit: int = MAX_TEXT) -> Any:
         """A value as JSON has it, every text in it cleaned."""
+        if type(value) is str:
+            return self.clean(value, limit)
         if value is None or isinstance(value, bool | int | float):
-            return value
+            return value if math.isfinite(value or 0) else str(value)
         if isinstance(value, Mapping):
             items = cast("Mapping[object, Any]", value).items()
             return {
@@ -203,6 +205,7 @@ def secrets_of(root: Driver) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Whether what has such a name is a secret, whatever its type."""
     return _SECRET_NAME.search(name) is not None

@@ -19,7 +19,7 @@ from ..streams import frames
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
 from .logging import LogLine, driver_type
-from .record import Running
+from .recordentries import Running
 from .session import Session
 from .streams import offers_in, serve_stream
 from .values import ADDITIONS, read_arguments, write_items, write_result

@@ -19,7 +19,7 @@ from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
-from .record import Running
+from .recordentries import Running
 from .session import Session
 
 
