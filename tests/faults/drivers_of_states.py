@@ -111,6 +111,26 @@ class Supply(Port):
 
 
 @dataclass(kw_only=True)
+class Needy(Noting):
+    """Uses a driver below it when it is made, and keeps it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.note("make")
+        self.port = self.children["port"]
+        if not isinstance(self.port, Port):
+            raise TypeError("port: give it a Port")
+        if self.port.is_on:
+            raise ValueError("port: is on")
+
+    @export
+    def ask(self) -> str:
+        """What the port answers."""
+        assert isinstance(self.port, Port)
+        return self.port.ping()
+
+
+@dataclass(kw_only=True)
 class Stuck(Supply):
     """Whose `off` does not end."""
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +209,19 @@ def test_a_device_that_goes_is_absent_until_a_call_succeeds(lab: Lab, write: Wri
         device.touch()
         root.port.call("ping")
         assert status(lab)["port"]["state"] == "ready"
+
+
+def test_a_driver_that_needs_an_absent_one_waits_for_it(lab: Lab, write: Write) -> None:
+    device = lab.directory / "tty"
+    config = write(board=port(kind="Needy", children={"port": port(device=str(device))}))
+    with lab.exporter(config=config) as exporter, client_of(exporter) as root:
+        with pytest.raises(Exception, match=r"board\.ask: the device is absent: it needs port, which is absent"):
+            root.board.call("ask")
+        assert status(lab)["board.port"]["state"] == "absent"
+        device.touch()
+        assert root.board.children["port"].call("ping") == "pong"
+        assert root.board.call("ask") == "pong"
+        assert Counter(events(lab))["board.port reset"] == 1
 
 
 def test_a_second_name_for_a_part_of_an_absent_board_works_once_it_is_there(lab: Lab, write: Write) -> None:

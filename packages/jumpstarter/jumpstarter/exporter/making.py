@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from ..common.exceptions import (
-    ArgumentError,
-    BusyError,
-    ConfigurationError,
-    ConnectionError,
-    DeviceAbsentError,
-    DeviceFaultyError,
-)
+from ..common.exceptions import ArgumentError, ConfigurationError, DeviceAbsentError, DeviceFaultyError
 from ..common.limits import DRIVER_LIFE
 from ..config.exporter import ExporterConfigV1Alpha1
 from ..config.tree import Plan, check_made, construction_error
@@ -23,18 +15,13 @@ from ..driver.base import Driver
 from ..driver.rounds import Job, Round
 from ..driver.standin import StandIn, stand_in
 from ..driver.turns import Failure, Turns
+from .reasons import describe, hint_of, required_error
 
 logger = logging.getLogger(__name__)
 
-_ABSENT = (OSError, DeviceAbsentError, ConnectionError, BusyError)
 _CONFIGURATION = (ValueError, TypeError, ConfigurationError, ArgumentError)
 
 Names = tuple[str, ...]
-
-
-def is_absence(error: BaseException) -> bool:
-    """Whether an error says that a device is not there, or not to be had; otherwise it is faulty."""
-    return isinstance(error, _ABSENT)
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,7 @@ class _Making:
             """What stands in for a driver that could not be made; None where the exporter cannot start."""
             plan, making = self._plan, self._making
             path = ".".join(self._names)
-            missing = [name for name, child in self._children.items() if isinstance(child, StandIn)]
+            missing = _missing(self._children)
             is_wrong = isinstance(error, _CONFIGURATION) and not isinstance(error, OSError) and not missing
             if is_wrong or not self._names:
                 making.failure = construction_error(plan, error)
@@ -134,7 +121,16 @@ class _Making:
                 return None
             if missing and self._pending is None:
                 error = _needing(missing, error)
-            return stand_in(plan.cls, plan.arguments, self._children, plan.make, error, self._pending)
+
+            def make(children: dict[str, Driver]) -> Driver:
+                try:
+                    return plan.make(children)
+                except (Exception, SystemExit) as e:
+                    if still_missing := _missing(children):
+                        raise _needing(still_missing, e) from None
+                    raise
+
+            return stand_in(plan.cls, plan.arguments, self._children, make, error, self._pending)
 
     def close(self, drivers: Iterable[Driver] | None = None) -> None:
         """Close what was made, the last first."""
@@ -143,50 +139,20 @@ class _Making:
             turns.take(turns.jobs(driver, driver.name))
 
 
-def _needing(missing: list[str], error: BaseException) -> DeviceAbsentError:
-    made = DeviceAbsentError(f"it needs {' and '.join(missing)}, which is absent ({describe(error)})")
-    made.__context__ = error  # for tracebacks; the text has it already
+def _missing(children: dict[str, Driver]) -> dict[str, StandIn]:
+    """Those of a driver's children that are not there."""
+    return {name: child for name, child in children.items() if isinstance(child, StandIn)}
+
+
+def _needing(missing: dict[str, StandIn], error: BaseException) -> DeviceAbsentError:
+    """Why a driver could not be made while others below it are not there."""
+    failure = next(iter(missing.values())).failure
+    made = DeviceAbsentError(
+        f"it needs {' and '.join(missing)}, which is absent: {describe(failure)}", hint_of(failure)
+    )
+    made.__context__ = error
     return made
 
 
 def _report(failure: Failure) -> None:
     logger.warning("closing %s, since the exporter does not start: %s", type(failure.driver).__name__, failure.error)
-
-
-def required_error(path: str, error: BaseException) -> DeviceAbsentError | DeviceFaultyError:
-    """Why an exporter does not start that needs a device."""
-    kind, word = (DeviceAbsentError, "absent") if is_absence(error) else (DeviceFaultyError, "faulty")
-    made = kind(f"{path} is required, and {word}: {describe(error)}", hint_of(error))
-    made.__context__ = error  # for tracebacks; the text has it already
-    return made
-
-
-def describe(error: BaseException) -> str:
-    """An error in one phrase, without what to do."""
-    message = getattr(error, "message", None)
-    if isinstance(message, str) and message:
-        return message
-    text = str(error)
-    if isinstance(error, OSError) and text:
-        return text
-    return f"{type(error).__name__}{text and ': '}{text}"
-
-
-def hint_of(error: BaseException) -> str:
-    """What to do about a device that is absent or faulty."""
-    hint = getattr(error, "hint", "")
-    if isinstance(hint, str) and hint:
-        return hint
-    match error:
-        case builtins.FileNotFoundError():
-            return "connect the device, or correct its path in the configuration"
-        case PermissionError():
-            return "give the exporter's user access to it (its group, or a udev rule)"
-        case BusyError():
-            return "stop who has it"
-        case builtins.ConnectionError() | TimeoutError() | ConnectionError():
-            return "check that the device is on and connected"
-        case OSError():
-            return "check the device and its cable"
-        case _:
-            return "look at the exporter's log; restart it once the cause is removed"

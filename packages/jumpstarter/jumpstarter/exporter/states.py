@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..common.exceptions import DeviceAbsentError, DeviceFaultyError, JumpstarterException
 from ..common.limits import RETRY_FIRST, RETRY_MOST
 from ..common.text import one_line
-from .making import describe, hint_of, is_absence
+from .reasons import describe, hint_of, is_absence
 
 if TYPE_CHECKING:
     from ..driver.base import Driver

@@ -20,7 +20,7 @@ from ..driver.rounds import Job, Round
 from ..driver.standin import StandIn, waits_for
 from ..driver.turns import Failure, Turns, raise_any
 from .devicelocks import DeviceLocks
-from .making import required_error
+from .reasons import required_error
 from .states import States, Trouble
 
 if TYPE_CHECKING:
