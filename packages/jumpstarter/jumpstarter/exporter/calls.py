@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from anyio import CancelScope
-
 from ..common.exceptions import CallTimeoutError
-from ..common.limits import BATCH_ITEMS, BATCH_TIME
 from ..driver.base import Driver
 from ..driver.calls import Call, running
 from ..driver.table import ExportedMethod
+from .items import Ahead, Steps, iterate
 from .watchdog import Watchdog
 from .worker import Worker
 
@@ -71,31 +68,21 @@ class Calls:
     async def batches(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> AsyncGenerator[list[Any]]:
         """The items of a generator, those together that are there together. It ends when this one is closed."""
         args, kwargs = arguments
-        call = Call(driver, method.name)
-        if method.is_async:
-            self._watchdog.begin()
-            try:
-                async with aclosing(_run_ahead(call, method.function(*args, **kwargs))) as batches:
-                    async for batch in batches:
-                        yield batch
-            finally:
-                self._watchdog.end()
-            return
-        steps = _Steps(lambda: iter(method.function(*args, **kwargs)))
-        worker, options = self.worker(driver), method.options
-        try:
-            while not steps.ended:
-                batch = await worker.run(
-                    call, steps.advance, concurrent=options.concurrent, urgent=options.urgent, abandoned=steps.close
-                )
-                if batch:
+        call, options, ahead = Call(driver, method.name), method.options, Ahead()
+        if not method.is_async:
+            steps = Steps(partial(method.function, *args, **kwargs), ahead)
+            async with ahead.producing(steps.run(self.worker(driver), call, options)):
+                async for batch in ahead.batches():
                     yield batch
-                if steps.error is not None:
-                    raise steps.error
+            return
+        self._watchdog.begin()
+        try:
+            async with ahead.producing(iterate(call, method.function(*args, **kwargs), ahead)):
+                async for batch in ahead.batches():
+                    yield batch
         finally:
-            if not steps.ended and not steps.advancing:
-                with CancelScope(shield=True):
-                    await worker.run(Call(driver, method.name), steps.close, urgent=True)
+            call.cancel()
+            self._watchdog.end()
 
     @asynccontextmanager
     async def stream(self, driver: Driver, method: ExportedMethod) -> AsyncGenerator[Any]:
@@ -156,82 +143,3 @@ class _Deadline:
         self._timer.cancel()
         if self._expired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise CallTimeoutError(f"no result within {self._seconds:g} s") from None
-
-
-class _Steps:
-    """A plain generator that advances in a thread, some items at a time."""
-
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start
-        self._iterator: Any = None
-        self.ended = self.advancing = False
-        self.error: BaseException | None = None
-
-    def advance(self) -> list[Any]:
-        """The next items: those that come within a moment. Notes the error that comes after them."""
-        self.advancing = True
-        items: list[Any] = []
-        try:
-            if self._iterator is None:
-                self._iterator = self._start()
-            until = time.monotonic() + BATCH_TIME
-            for item in self._iterator:
-                items.append(item)
-                if len(items) >= BATCH_ITEMS or time.monotonic() > until:
-                    break
-            else:
-                self.ended = True
-        except BaseException as e:  # noqa: BLE001 raised after the items before it
-            self.ended, self.error = True, e
-        self.advancing = False
-        return items
-
-    def close(self) -> None:
-        """End the generator early."""
-        self.ended = True
-        if (close := getattr(self._iterator, "close", None)) is not None:
-            close()
-
-
-async def _run_ahead(call: Call, items: AsyncGenerator[Any]) -> AsyncGenerator[list[Any]]:
-    """The items of an asynchronous generator, which goes on while the ones before are on their way to the client."""
-    ready: list[Any] = []
-    changed = asyncio.Event()
-    failure: list[BaseException] = []
-
-    async def produce() -> None:
-        running.set(call)
-        try:
-            async with aclosing(items):
-                async for item in items:
-                    ready.append(item)
-                    changed.set()
-                    while len(ready) >= BATCH_ITEMS:
-                        taken.clear()
-                        await taken.wait()
-        except BaseException as e:  # noqa: BLE001 raised by who reads the items
-            failure.append(e)
-
-    taken = asyncio.Event()
-    producer = asyncio.create_task(produce(), name=f"items of {call.method}")
-    producer.add_done_callback(lambda _: changed.set())
-    try:
-        while True:
-            if not ready and not producer.done():
-                changed.clear()
-                await changed.wait()
-            if ready:
-                batch = ready[:]
-                ready.clear()
-                taken.set()
-                yield batch
-            elif producer.done():
-                break
-        if failure:
-            raise failure[0]
-    finally:
-        if not producer.done():
-            call.cancel()
-            producer.cancel()
-            with CancelScope(shield=True):
-                await asyncio.wait([producer])
