@@ -66,7 +66,7 @@ class Watchdog:
             time.sleep(BLOCKED / 2)  # first, or each of many short calls would wake this thread
             if not self._watched:
                 self._awake.clear()
-                if not self._watched:
+                if not self._watched and not self._closed:
                     continue
                 self._awake.set()  # one came in between, and saw it still set
             self._answered.clear()
