@@ -112,6 +112,8 @@ def test_a_call_from_the_command_line_loads_few_modules(lab: "Lab") -> None:
     assert "jumpstarter_driver_power.client" in modules
     assert present(HEAVY - {"anyio"}, modules) == set()
     assert "jumpstarter_driver_power.driver" not in modules
+    generic = ("jumpstarter.client.generic", "jumpstarter.client.described", "jumpstarter.client.descriptors")
+    assert not [name for name in modules if name.startswith(generic)]
     assert len(modules) < 400
 
 

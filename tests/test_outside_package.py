@@ -45,7 +45,7 @@ export:
 """
 
 TREE = """\
-├─ harness         The board on the left, and what is wired to it
+├─ harness         The board on the left, and what is wired to it  [stage]
 │  ├─ tunnel       Connect to a service behind the exporter.  [forward-tcp, forward-unix, address]
 │  ├─ power        Switch the contactor  [on, off, cycle, read]
 │  ├─ sd           Flash the simulated boot medium and move it  [flash, dump, host, dut, off, state]

@@ -38,6 +38,18 @@ def bench(devices: types.ModuleType, **more: Driver) -> Composite:
     )
 
 
+class Harness(CompositeInterface, Driver):
+    """A composite with methods."""
+
+    @export
+    def stage(self, number: int) -> str:
+        return f"stage {number}"
+
+    @export
+    def count(self) -> int:
+        return len(self.children)
+
+
 class TestNames:
     def test_reserved_names_are_the_public_attributes_of_the_client(self) -> None:
         attributes = {*dir(CompositeClient), *(field.name for field in dataclasses.fields(CompositeClient))}
@@ -151,6 +163,18 @@ class TestCommands:
         assert "lamp" in output
         assert "silent" in output
         assert self.run(root, "foreign", "light").output == "on\n"
+
+    def test_methods_of_the_composite_itself_are_there_where_it_has_no_client_of_its_own(
+        self, devices: types.ModuleType
+    ) -> None:
+        harness = Harness(children={"lamp": devices.Lamp(), "count": devices.Lamp()})
+        with serve(harness) as client:
+            assert client.stage(2) == "stage 2"
+            assert client.count.light() == "on"  # children go first, as they always did
+            with pytest.raises(ValueError, match="number: expected int"):
+                client.stage("two")
+        assert self.run(harness, "stage", "2").output == "stage 2\n"
+        assert self.run(harness, "count", "light").output == "on\n"
 
     def test_a_wrong_command_is_a_usage_error_with_a_suggestion(self, devices: types.ModuleType) -> None:
         result = self.run(bench(devices), "lmap", "light")

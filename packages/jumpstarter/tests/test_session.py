@@ -339,6 +339,35 @@ def test_a_client_class_that_is_not_a_drivers_is_not_imported() -> None:
         import_class("nothing")
 
 
+def test_not_installed_not_allowed_and_failed_to_import_are_three_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab_broken.py").write_text("raise OSError('no display')")
+    (tmp_path / "lab_needy.py").write_text("import a_library_that_is_not_here")
+    (tmp_path / "lab_leaving.py").write_text("raise SystemExit(3)")
+    (tmp_path / "lab_odd.py").write_text("raise AttributeError('x')")
+    monkeypatch.syspath_prepend(tmp_path)
+    messages = {
+        "lab_elsewhere.Client": "is not installed here: install the distribution that has lab_elsewhere",
+        "lab_broken.Client": "is not allowed: no installed distribution registers lab_broken as a driver; "
+        "allow it with JMP_DRIVERS_ALLOW='lab_broken.*'",
+    }
+    for path, message in messages.items():
+        with pytest.raises(MissingDriverError) as caught:
+            import_class(path)
+        assert caught.value.message == f"client {path} {message}"
+    failures = {
+        "lab_broken.Client": "failed to import: OSError: no display; python -c 'import lab_broken' shows where",
+        "lab_needy.Client": "failed to import: ModuleNotFoundError: .*; install what has a_library_that_is_not_here",
+        "lab_leaving.Client": "failed to import: SystemExit: 3",
+        "lab_odd.Client": "failed to import: AttributeError: x",
+        "jumpstarter_driver_power.nothing.Client": "is not in the installed jumpstarter_driver_power: update it",
+    }
+    for path, message in failures.items():
+        with pytest.raises(MissingDriverError, match=message):
+            import_class(path, ["lab_*"])
+
+
 def test_a_driver_whose_client_cannot_be_used_has_a_generic_one() -> None:
     with serve(Lamp(children={"odd": Strange()})) as client:
         odd = client.children["odd"]

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from ..common.env import JUMPSTARTER_HOST
+from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS, JUMPSTARTER_HOST
 from ..common.text import one_line
 from . import errors
 from .completion import complete, completing
@@ -45,6 +45,8 @@ def _main(args: list[str]) -> object:
     if args in (["--help"], ["-h"]):
         return _help()
     _find_exporter()
+    if args:  # the list of devices is the place for warnings, not every command
+        os.environ[JMP_SUPPRESS_DRIVER_WARNINGS] = "1"
     from ..utils.env import env
 
     with env() as client:

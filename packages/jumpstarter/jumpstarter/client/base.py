@@ -74,6 +74,9 @@ class DriverClient(AsyncDriverClient):
         `timeout` is in seconds; a parameter of the method with that name is passed by position. Raises DriverError or
         one of its subclasses, whose text has what the driver said, and DriverTimeout where the time is over.
         """
+        return self._call(method, args, kwargs, timeout)
+
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None) -> Any:
         blocking = getattr(self.stub, "blocking", None)
         if blocking is None:
             return self.portal.call(partial(self.call_async, method, *args, timeout=timeout, **kwargs))
@@ -88,6 +91,11 @@ class DriverClient(AsyncDriverClient):
 
         Raises as `call` does.
         """
+        return self._streamingcall(method, args, kwargs, timeout)
+
+    def _streamingcall(
+        self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Generator[Any]:
         blocking = getattr(self.stub, "blocking", None)
         if blocking is None:
             yield from self._by_portal(self.streamingcall_async(method, *args, timeout=timeout, **kwargs))

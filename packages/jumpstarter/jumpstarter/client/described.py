@@ -13,7 +13,7 @@ from ..common.limits import MAX_DOC, MAX_NAME
 from ..common.scalars import Rule
 from ..common.suggest import did_you_mean
 from ..common.text import printable
-from .descriptors import is_handle, loads, rule_of, text_of
+from .descriptors import is_handle, loads, member_of, rule_of, text_of
 from .errors import DriverInvalidArgument
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ _PARAMETER_KINDS = {
     4: Parameter.VAR_POSITIONAL,
     5: Parameter.VAR_KEYWORD,
 }
+
+_SEVERAL = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+"""Kinds of parameters that take any number of arguments."""
 
 _ANYTHING = Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
 """Of a method whose description makes no signature."""
@@ -76,6 +79,8 @@ class Method:
         """Its signature; of anything, where the description makes none."""
         try:
             parameters = [_parameter(parameter) for parameter in self.descriptor.parameters]
+            if any(sum(p.kind is kind for p in parameters) > 1 for kind in _SEVERAL):
+                return _ANYTHING
             return Signature(parameters, return_annotation=Shown(self._returned()))
         except (ValueError, KeyError):
             return _ANYTHING
@@ -119,9 +124,13 @@ class Method:
         if self.kind == "stream":
             return client.stream(self.name)
         self._fill(bound)
+        args, kwargs = bound.args, bound.kwargs
+        streams = self.kind == "streamingcall"
+        if any(name in kwargs for name in _OF_CALL):
+            call = client._streamingcall if streams else client._call  # pyright: ignore[reportPrivateUsage] names clash
+            return call(self.name, args, kwargs, timeout)
         more = {} if timeout is None else {"timeout": timeout}
-        call = client.call if self.kind == "call" else client.streamingcall
-        return call(self.name, *bound.args, **bound.kwargs, **more)
+        return (client.streamingcall if streams else client.call)(self.name, *args, **kwargs, **more)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BoundArguments:
         known = self.signature.parameters
@@ -137,8 +146,7 @@ class Method:
     def _check(self, arguments: Mapping[str, Any]) -> None:
         for name, value in arguments.items():
             kind = self.signature.parameters[name].kind
-            several = kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-            items = (value.values() if kind is Parameter.VAR_KEYWORD else value) if several else [value]
+            items = (value.values() if kind is Parameter.VAR_KEYWORD else value) if kind in _SEVERAL else [value]
             for item in items:
                 self.check(name, item)
 
@@ -185,7 +193,11 @@ def _parameter(descriptor: Any) -> Parameter:
 def shown_default(descriptor: Any) -> str:
     """The default of a parameter as Python writes it, not too long."""
     default = loads(descriptor.default)
-    text = "..." if default is ... else printable(repr(default))
+    member = member_of(descriptor.type, default)
+    if member is not None:
+        text = f"{text_of(descriptor.type)}.{member}"
+    else:
+        text = "..." if default is ... else printable(repr(default))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -63,6 +63,12 @@ def members_of(described: Type) -> list[tuple[str, Any]]:
     return [(_short(name), loads(value) if mark else name) for name, mark, value in pairs]
 
 
+def member_of(described: Type, value: Any) -> str | None:
+    """The name of the enum's member that has a value; None where the type is no enum, or has no such member."""
+    members = members_of(described) if described.kind == "enum" else []
+    return next((name for name, member in members if type(member) is type(value) and member == value), None)
+
+
 def choices_of(described: Type) -> list[Any]:
     """The values of a literal."""
     return [loads(choice) for choice in described.choices]

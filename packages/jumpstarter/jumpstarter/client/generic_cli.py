@@ -8,6 +8,7 @@ import click
 
 from ..common.suggest import did_you_mean
 from ..common.text import one_line, printable
+from .decorators import DriverClickGroup
 from .described import Method, methods_of, shown_doc
 from .descriptors import name_of
 
@@ -20,40 +21,45 @@ def commands_of(client: DriverClient) -> GenericGroup:
     return GenericGroup(client)
 
 
-class GenericGroup(click.Group):
-    """A command per exported method, made when it is used, and those of the children below their names."""
+class GenericGroup(DriverClickGroup):
+    """A command per exported method, made when it is used, and those of the children below their names.
+
+    A client class can add commands, which replace those of the same name.
+    """
 
     def __init__(self, client: DriverClient) -> None:
         described = client.driver_type
         doc = shown_doc(described.doc) if described is not None else ""
-        name = client.name or (name_of(described) if described is not None else "")
+        name = client.path.rpartition(".")[2] or (name_of(described) if described is not None else "")
         super().__init__(help=printable(client.description or "") or doc or f"Use {one_line(name) or 'the device'}.")
-        self.client = client
-        self.methods = {method.name.replace("_", "-"): method for method in methods_of(described).values()}
+        self.client = self._client = client
+        self._methods = {method.name.replace("_", "-"): method for method in methods_of(described).values()}
 
     def own_commands(self) -> list[str]:
         """The commands that are methods of the driver itself."""
-        return list(self.methods)
+        return list(dict.fromkeys([*self._methods, *self.commands]))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Own commands first, then the children that have any."""
-        return [*self.methods, *self._children()]
+        return [*self.own_commands(), *self._children()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name; a method may be spelled with underscores, too."""
-        method = self.methods.get(cmd_name) or self.methods.get(cmd_name.replace("_", "-"))
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        method = self._methods.get(cmd_name) or self._methods.get(cmd_name.replace("_", "-"))
         child = self._children().get(cmd_name)
-        if method is None or (child is not None and cmd_name not in self.methods):
+        if method is None or (child is not None and cmd_name not in self._methods):
             return child.cli() if child is not None else None
         from .generic_command import MethodCommand
 
-        return MethodCommand(self.client, method, help_of(self.client, method))
+        return MethodCommand(self._client, method, help_of(self._client, method))
 
     def _children(self) -> dict[str, Any]:
         """Children that have commands, by command name: where a method has it, an underscore follows."""
         return {
-            f"{name}_" if name in self.methods else name: child
-            for name, child in self.client.children.items()
+            f"{name}_" if name in self._methods else name: child
+            for name, child in self._client.children.items()
             if hasattr(child, "cli")
         }
 
@@ -67,21 +73,22 @@ class GenericGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without making them."""
-        rows = [(name, _about(self.client, method)) for name, method in self.methods.items()]
+        rows = [(name, self._about(name)) for name in self.own_commands()]
         rows += [(one_line(name), _about_child(child)) for name, child in self._children().items()]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def _about(self, name: str) -> str:
+        if name in self.commands:
+            return self.commands[name].get_short_help_str(200)
+        return one_line(help_of(self._client, self._methods[name]).strip().partition("\n")[0])[:200]
 
 
 def _about_child(child: DriverClient) -> str:
     described = child.driver_type
     doc = child.description or (described.doc if described is not None else "")
     return one_line(doc.strip().partition("\n")[0])[:200] or "Use this device."
-
-
-def _about(client: DriverClient, method: Method) -> str:
-    return one_line(help_of(client, method).strip().partition("\n")[0])[:200]
 
 
 def help_of(client: DriverClient, method: Method) -> str:

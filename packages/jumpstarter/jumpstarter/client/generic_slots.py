@@ -10,6 +10,8 @@ from click.shell_completion import CompletionItem
 
 from ..common.text import one_line
 from .described import Method
+from .descriptors import member_of
+from .generic_output import compact, plain
 from .generic_values import ANY, GUARD, choice_texts, mapping, metavar, parse
 
 _COLLECTIONS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
@@ -66,8 +68,7 @@ class Slot:
 
     def option(self) -> click.Option:
         """The option."""
-        default = self._parameter.default
-        remark = "[required]" if self.is_required else "" if self._is_pairs else one_line(f"[default: {default!r}]")
+        remark = "[required]" if self.is_required else self._default()
         if self.type.kind == "bool" and not self._is_pairs and f"no_{self.name}" not in self._method.types:
             return click.Option([self.name, f"{self.flag}/--no-{self.flag[2:]}"], default=None, help=remark)
         repeats = self._is_collection or self._is_mapping
@@ -79,6 +80,15 @@ class Slot:
             metavar=self.metavar,
             help=f"Can be repeated. {remark}".strip() if repeats else remark,
         )
+
+    def _default(self) -> str:
+        """What help says of the default, as it would be typed."""
+        default = self._method.default(self.name)
+        if default is ... or default is None or self._is_pairs:
+            return ""
+        value = plain(default)
+        text = one_line(member_of(self.type, default) or (value if isinstance(value, str) else compact(value)))
+        return f"[default: {text if len(text) <= 60 else f'{text[:57]}...'}]" if text else ""
 
     def texts(self, found: Any) -> list[str]:
         """What click has found for the option, as texts; empty where it was not given."""
