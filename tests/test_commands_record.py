@@ -25,10 +25,16 @@ from jumpstarter.driver import Driver, export
 @dataclass(kw_only=True)
 class Slow(Driver):
     password: str = "driver-password"
+    device: str = ""
 
     @classmethod
     def client(cls):
         return "jumpstarter.client.DriverClient"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.device:
+            os.stat(self.device)
 
     @export
     def wait(self, seconds: float):
@@ -164,6 +170,21 @@ def test_a_call_that_ends_the_exporter_leaves_what_was_before(lab: Lab, slow: Pa
         time.sleep(0.2)
         lab.run("python", "-c", CALL.format("client.children['slow'].call('die')"))
     assert [call["method"] for call in entries(lab, "--kind", "call")] == ["on"]
+
+
+def test_a_device_that_comes_and_goes_is_on_record(lab: Lab, slow: Path):
+    device = lab.directory / "device"
+    config = lab.write("slow", SLOW_CONFIG.replace("    config:\n", f"    config:\n      device: {device}\n"))
+    with lab.exporter(config=config):
+        device.write_text("")
+        code = CALL.format("client.children['slow'].call('wait', 0)")
+        assert lab.run("python", "-c", code).returncode == 0
+        found = eventually(lab, "--kind", "state", until=lambda found: len(found) == 2)
+    assert [(entry["driver"], entry["state"]) for entry in found] == [("slow", "absent"), ("slow", "ready")]
+    assert "device" in found[0]["reason"]
+    shown = lab.run("jmp", "record", "show", "--kind", "states").stdout
+    assert "state    slow  absent: " in shown
+    assert "state    slow  ready" in shown
 
 
 def test_a_client_that_is_killed_is_on_record(lab: Lab, slow: Path):

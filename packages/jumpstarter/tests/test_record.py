@@ -340,10 +340,20 @@ def test_a_secret_is_never_in_the_file(tmp_path: Path, secret: str) -> None:
         ):
             with suppress(DriverError):
                 client.call(method, *args)
+        for arguments in (
+            {"user": "me", "secret": secret},
+            {"user": "me", "secret": SecretStr(secret)},
+            {"usr": "me", "secrt": secret},  # mistyped
+            {"user": secret, "secret": "the-other-way-round"},
+        ):
+            with suppress(DriverError):
+                client.call("login", **arguments)
+        with suppress(DriverError):
+            client.call("register", Account("me", SecretStr(secret)))
         run.recorder.event("hook", output=f"login with pass{secret}, {token=}")
         with suppress(DriverError):
             client.call("fail", f"Authorization: Bearer {token}; pin{secret}; pass{secret}")
-        assert len(run.entries("call")) == 9
+        assert len(run.entries("call")) == 14
     written = everything(directory)
     for form in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], token}:
         assert form.encode() not in written, written[max(0, written.find(form.encode()) - 200) :][:400]
