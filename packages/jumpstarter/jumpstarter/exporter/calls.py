@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from ..common.exceptions import CallTimeoutError
 from ..driver.base import Driver
 from ..driver.calls import Call, running
 from ..driver.table import ExportedMethod
+from .deadlines import Deadlines
 from .items import Ahead, Steps, iterate
 from .watchdog import Watchdog
 from .worker import Worker
@@ -27,6 +27,7 @@ class Calls:
         self._path_of = path_of
         self._workers: dict[UUID, Worker] = {}
         self._watchdog = Watchdog(path_of)
+        self._deadlines = Deadlines()
 
     def worker(self, driver: Driver) -> Worker:
         """The worker of a driver, made when it is first needed."""
@@ -56,7 +57,7 @@ class Calls:
         options, call = method.options, Call(driver, method.name)
         function = partial(method.function, *args, **kwargs)
         worker = self.worker(driver)
-        with _Deadline(options.timeout or driver.call_timeout):
+        with self._deadlines.within(options.timeout or driver.call_timeout):
             if not method.is_async:
                 return await worker.run(call, function, concurrent=options.concurrent, urgent=options.urgent)
             self._watchdog.begin()
@@ -117,29 +118,3 @@ class Calls:
         _, error = await asyncio.shield(job)  # it goes on when the caller does not
         if error is not None:
             raise error
-
-
-class _Deadline:
-    """Cancels the task inside after some seconds, and makes a CallTimeoutError of it.
-
-    What asyncio.timeout does, in a third of its time, which every call has to spend.
-    """
-
-    __slots__ = ("_expired", "_seconds", "_task", "_timer")
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._expired = False
-
-    def __enter__(self) -> None:
-        self._task: Any = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
-
-    def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._timer.cancel()
-        if self._expired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise CallTimeoutError(f"no result within {self._seconds:g} s") from None
