@@ -40,6 +40,7 @@ from anyio import create_memory_object_stream
 from anyio.abc import ObjectStream
 from anyio.streams.stapled import StapledObjectStream
 from jumpstarter.driver import Driver, export, exportstream
+from pydantic import SecretStr
 
 
 class Counted(ObjectStream[bytes]):
@@ -95,6 +96,14 @@ class Panel(Driver):
     @export
     def break_down(self) -> None:
         raise OSError("panel on /dev/panel: no answer; is it plugged in?")
+
+    @export
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @export
+    def log_in(self, password: SecretStr) -> int:
+        return len(password.get_secret_value())
 
     @exportstream
     @asynccontextmanager
@@ -245,6 +254,53 @@ def test_a_byte_stream_that_the_device_ends_does_not_wait_for_stdin(lab: "Lab") 
         assert process.stdout is not None
         assert process.stdout.read() == "GOOD BYE\n"
         assert process.wait(5) == 0
+
+
+def test_ctrl_c_ends_a_byte_stream(lab: "Lab") -> None:
+    process = subprocess.Popen(
+        ["j", "panel", "console"],
+        env=lab.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"HELLO\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+        assert process.stderr.read() == b""
+
+
+def test_a_call_has_a_deadline(lab: "Lab") -> None:
+    done = lab.run("j", "panel", "sleep", "5", "--timeout", "0.2")
+    assert done.returncode == 70
+    assert done.stderr.startswith("j: error: panel.sleep: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_secret_is_asked_for_on_a_terminal(lab: "Lab") -> None:
+    environment: Any = {**lab.environment, "TERM": "xterm"}
+    terminal: Any = pexpect  # its annotations say little
+    child = terminal.spawn("j", ["panel", "log-in"], env=environment, encoding="utf-8", timeout=10)
+    with child:
+        child.expect("password: ")
+        child.sendline("hunter2")
+        child.expect(pexpect.EOF)
+        assert child.before == "\r\n7\r\n"
+    assert lab.run("j", "panel", "log-in").returncode == 2
+
+
+def test_a_shell_completes_what_is_not_its_own(lab: "Lab") -> None:
+    def completed(words: str, position: int) -> str:
+        return lab.run("j", _J_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(position)).stdout
+
+    assert completed("j relay to", 2) == "plain,toggle\n"
+    assert "plain,--channel" in completed("j relay toggle --", 3)
 
 
 def test_bytes_are_raw_on_a_pipe_and_shown_on_a_terminal(lab: "Lab") -> None:

@@ -18,6 +18,8 @@ from typing import Any, Literal, cast
 import pytest
 from anyio import EndOfStream
 from anyio.abc import ObjectStream
+from click.testing import CliRunner
+from jumpstarter.cli.devices import describe
 from jumpstarter.client.base import DriverClient, StubDriverClient
 from jumpstarter.client.core import DriverInvalidArgument
 from jumpstarter.client.generic import GenericClient
@@ -70,6 +72,11 @@ class Relay(Driver):
     @export
     def add(self, *numbers: int, **more: int) -> int:
         return sum(numbers) + sum(more.values())
+
+    @export
+    async def load(self, source: str) -> int:
+        async with self.resource(source) as stream:
+            return sum([len(data) async for data in stream])
 
     @export
     def close_(self) -> str:
@@ -315,6 +322,19 @@ def test_a_byte_stream_is_a_context_manager() -> None:
             stream.receive()
 
 
+def test_the_handle_of_a_file_passes_whatever_the_annotation_says() -> None:
+    with serve(Relay()) as relay:
+        source, there = create_memory_stream()
+
+        async def fill() -> None:
+            await there.send(b"12345")
+            await there.aclose()
+
+        relay.portal.call(fill)
+        with relay.portal.wrap_async_context_manager(relay.resource_async(source)) as handle:
+            assert relay.load(handle) == 5
+
+
 def test_a_name_that_is_taken_is_reached_with_an_underscore() -> None:
     child = Group(children={"stream": Group(), "deep": Relay()})
     with serve(Relay(children={"lamp": child})) as relay:
@@ -484,6 +504,46 @@ def test_docs_that_would_steer_a_terminal_are_made_visible_and_cut() -> None:
     doc = cast("Any", client).odd.__doc__
     assert doc.startswith("\\x1b]0;owned\\x07xxx")
     assert len(doc) < 30_000
+
+
+def test_help_texts_of_the_configuration_do_not_steer_a_terminal() -> None:
+    report = pb.DriverInstanceReport(
+        uuid=str(UUID), description="\x1b[2J\u202elamp", methods_description={"on": "\x1b[31mred"}
+    )
+    report.labels["jumpstarter.dev/client"] = "jumpstarter.client.DriverClient"
+    with ExitStack() as stack:
+        client = build_tree([report], None, LazyPortal(), stack, Policy())
+    assert client.description == "\\x1b[2J\\u202elamp"
+    assert client.methods_description == {"on": "\\x1b[31mred"}
+
+
+def test_commands_of_a_hostile_report_are_harmless() -> None:
+    hostile = "\x1b]0;owned\x07\u202e"
+    enum = pb.TypeDescriptor(kind="enum", name=hostile, choices=[f"{hostile}=1", "B=", "C"] + ["D=1"] * 1000)
+    parameters = [
+        pb.ParameterDescriptor(name="a", kind=pb.ParameterDescriptor.PLAIN, type=enum),
+        parameter("b", type=hostile, default=f'"{hostile}"'.replace("\x1b", "\\u001b").replace("\x07", "")),
+        pb.ParameterDescriptor(
+            name="c",
+            kind=pb.ParameterDescriptor.KEYWORD_ONLY,
+            type=pb.TypeDescriptor(kind="literal", choices=[f'"{hostile}"', "{", "null"]),
+        ),
+    ]
+    many = [method(f"m{i}", doc=hostile) for i in range(9000)]
+    client: Any = described([method("odd", *parameters, doc=hostile * 10), method(hostile), *many], doc=hostile)
+    command = client.cli()
+    runner = CliRunner()
+    outputs = [
+        runner.invoke(command, ["--help"]).output,
+        runner.invoke(command, ["odd", "--help"]).output,
+        runner.invoke(command, ["odd", "x"]).output,
+        runner.invoke(command, ["odd", hostile]).output,
+        describe(client),
+    ]
+    for output in outputs:
+        assert output
+        assert all(line.isprintable() for line in output.splitlines())
+    assert len(outputs[-1]) < 1000
 
 
 def test_types_of_a_kind_that_is_not_known_take_everything() -> None:

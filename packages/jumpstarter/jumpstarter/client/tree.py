@@ -13,7 +13,7 @@ from uuid import UUID
 from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS
 from ..common.exceptions import JumpstarterException, MissingDriverError
 from ..common.importlib import import_class
-from ..common.limits import MAX_METHODS, MAX_NAME
+from ..common.limits import MAX_DOC, MAX_METHODS, MAX_NAME
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL
 from ..common.text import one_line, printable
 from .base import DriverClient, StubDriverClient
@@ -105,6 +105,11 @@ def _check_name(name: str) -> None:
         raise InvalidReport(f"the exporter's report has a driver of the name {one_line(name)[:60]!r}, which is none")
 
 
+def _shown(text: str) -> str:
+    """A help text from a report, safe to be shown."""
+    return printable(text if len(text) <= MAX_DOC else f"{text[:MAX_DOC]}...")
+
+
 def _types(types: list[Any]) -> dict[str, Any]:
     """The described types by name."""
     methods = sum(len(described.methods) for described in types)
@@ -139,8 +144,8 @@ class _Builder:
             portal=self._portal,
             stack=stack.enter_context(ExitStack()),
             children={name: self.client(child, stack) for name, child in node.children.items()},
-            description=report.description or None,
-            methods_description=dict(report.methods_description),
+            description=_shown(report.description) or None,
+            methods_description={name: _shown(text) for name, text in report.methods_description.items()},
         )
         client.path = node.path
         client.driver_type = described
