@@ -10,6 +10,7 @@ from typing import Any
 from ..common.records import Entry, Record
 from ..common.text import one_line
 
+_EMPTY: tuple[Any, ...] = ("", None, [], {})
 _UNITS = ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 
 
@@ -76,7 +77,9 @@ def _value(value: Any) -> str:
 
 def _fields(entry: Entry, *without: str) -> str:
     known = {"time", "mono", "kind", "event", *without}
-    return " ".join(f"{key}={_value(value)}" for key, value in entry.items() if key not in known and value != "")
+    return " ".join(
+        f"{key}={_value(value)}" for key, value in entry.items() if key not in known and value not in _EMPTY
+    )
 
 
 def _outcome(entry: Entry) -> str:
