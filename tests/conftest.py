@@ -142,3 +142,10 @@ def lab() -> Iterator[Lab]:
     """The commands, and a configuration to use them with."""
     with tempfile.TemporaryDirectory(prefix="jmp") as directory:  # short: the path of a socket has to fit
         yield Lab(Path(directory))
+
+
+@pytest.fixture(scope="session")
+def shared_lab() -> Iterator[Lab]:
+    """The same, for tests that change nothing in it."""
+    with tempfile.TemporaryDirectory(prefix="jmp") as directory:
+        yield Lab(Path(directory))

@@ -1,0 +1,78 @@
+"""Configurations that are wrong, and drivers that cannot be made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from misuse_cases import case
+
+if TYPE_CHECKING:
+    from misuse_bench import Bench, Said
+
+
+def wrong(name: str, entries: str, *, command: tuple[str, ...] = ("jmp", "run", "--exporter-config")) -> None:
+    """Add a case of a configuration with these entries."""
+    file = f"config{wrong.count}"
+    wrong.count += 1
+    case(name)(lambda bench: bench.run(*command, bench.write(file, entries)))
+
+
+wrong.count = 0
+
+
+def entry(type: str, config: str = "") -> str:
+    """One driver, with its parameters in braces."""
+    text = f"  relay:\n    type: {type}\n"
+    return text + f"    config: {{{{{config}}}}}\n" if config else text
+
+
+@case("a configuration that is not there")
+def _(bench: Bench) -> Said:
+    return bench.run("jmp", "run", "--exporter-config", bench.lab.directory / "nowhere.yaml")
+
+
+@case("a directory in place of a configuration")
+def _(bench: Bench) -> Said:
+    return bench.run("jmp", "run", "--exporter-config", bench.directory("folder"))
+
+
+@case("an alias that nobody defined")
+def _(bench: Bench) -> Said:
+    return bench.run("jmp", "run", "--exporter", "lab9")
+
+
+@case("a configuration of another kind")
+def _(bench: Bench) -> Said:
+    text = "apiVersion: jumpstarter.dev/v1alpha1\nkind: ClientConfig\nmetadata: {namespace: default, name: x}\n"
+    return bench.run("jmp", "config", "check", bench.file("kind.yaml", text))
+
+
+@case("a configuration of a controller, without one")
+def _(bench: Bench) -> Said:
+    text = "apiVersion: jumpstarter.dev/v1alpha1\nkind: ExporterConfig\nmetadata: {namespace: default, name: x}\n"
+    file = bench.file("endpoint.yaml", text + "endpoint: grpc.lab:443\ntoken: abc\nexport: {}\n")
+    return bench.run("jmp", "run", "--exporter-config", file)
+
+
+wrong("YAML that is none", "  relay: [1, 2\n")
+wrong("a tab in YAML", "\trelay: 1\n")
+wrong("a key that is there twice", entry("misuse_devices.Gadget") + "  relay:\n    type: misuse_devices.Gadget\n")
+wrong("a key that is not known", "  relay:\n    typ: misuse_devices.Gadget\n")
+wrong("a driver that is not installed", entry("jumpstarter_driver_teapot.driver.Teapot"))
+wrong("a misspelt class", entry("misuse_devices.Gadgt"))
+wrong("a class that is no driver", entry("misuse_devices.NotADriver"))
+wrong("a module that cannot be imported", entry("misuse_broken.Broken"))
+wrong("a type that is no path", entry("Gadget"))
+wrong("a parameter that is not known", entry("misuse_devices.Gadget", "chanel: 2"))
+wrong("a parameter of the wrong type", entry("misuse_devices.Gadget", "channel: two"))
+wrong("a parameter that is missing", entry("jumpstarter_driver_network.driver.TcpNetwork", "port: 80"))
+wrong("a reference to nothing", entry("misuse_devices.Gadget") + "  second:\n    ref: rely\n")
+wrong("a driver that does not accept its parameters", entry("misuse_devices.BadValue", "channel: 9"))
+wrong("a driver that cannot be reset", entry("misuse_devices.BadReset"))
+wrong("a driver that exits when it is made", entry("misuse_devices.Exits"))
+
+
+@case("a device that cannot be closed")
+def _(bench: Bench) -> Said:
+    config = bench.write("close", entry("misuse_devices.BadClose"))
+    return bench.run("jmp", "shell", "--exporter-config", config, "--", "true")
