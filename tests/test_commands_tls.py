@@ -193,7 +193,7 @@ def test_the_processes_of_drivers_do_not_see_the_passphrase(lab: Lab, certificat
         ("two\nlines\n", 0o600, "cannot be sent"),
         ("schlüssel\n", 0o600, "cannot be sent"),
         (SECRET, 0o622, "can be changed by others"),
-        (None, 0, "No such file"),
+        (None, 0, "no such file"),
     ],
 )
 def test_a_bad_passphrase_file_is_named(lab: Lab, content: str | None, mode: int, said: str):

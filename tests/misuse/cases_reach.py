@@ -52,16 +52,14 @@ def _(bench: Bench) -> Said:
 
 @case("a socket of another user")
 def _(bench: Bench) -> Said:
-    user = 65534 if os.geteuid() == 0 else None
+    without_privileges = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
     closed = bench.directory("closed")
     path = closed / "lab.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        path.chmod(0)
-        if user is None:
-            closed.chmod(0)
-        said = bench.run("jmp", "shell", "--socket", path, "--", "true", user=user)
+        closed.chmod(0)
+        said = bench.run("jmp", "shell", "--socket", path, "--", "true", before=without_privileges)
         closed.chmod(0o700)
         return said
 
@@ -170,8 +168,9 @@ def _(bench: Bench) -> Said:
 
 @case("a port that is in use")
 def _(bench: Bench) -> Said:
-    listener = ("--tls-grpc-listener", bench.clear_text, "--tls-grpc-insecure", "--passphrase-file", str(bench.secret))
-    return bench.run("jmp", "run", "--exporter-config", bench.config, *listener)
+    cert, key = bench.certificate
+    tls = ("--tls-cert", str(cert), "--tls-key", str(key), "--passphrase-file", str(bench.secret))
+    return bench.run("jmp", "run", "--exporter-config", bench.config, "--tls-grpc-listener", bench.tls, *tls)
 
 
 @case("a host to listen on that is not this one")

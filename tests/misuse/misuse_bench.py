@@ -51,6 +51,7 @@ NORMAL: tuple[tuple[str, str], ...] = (
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\bport \d{4,5}\b", "port PORT"),
     (r"[0-9a-f]{8}-[0-9a-f-]{27}", "UUID"),
+    (r" at 0x[0-9a-f]+", ""),
 )
 
 
@@ -62,6 +63,8 @@ class Said:
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.how}: {self.lines}"
+
+    __repr__ = __str__
 
 
 class Bench:
@@ -145,12 +148,18 @@ class Bench:
 
     # what is done with it
 
-    def run(self, *command: str | Path, user: int | None = None, **environment: str) -> Said:
-        """Run a command to its end."""
+    def run(self, *command: str | Path, before: tuple[str, ...] = (), **environment: str) -> Said:
+        """Run a command to its end; `before` is not shown."""
         argv = [str(part) for part in command]
         env = self.lab.environment | environment
         done = subprocess.run(
-            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=18, check=False, user=user
+            [*before, *argv],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=18,
+            check=False,
         )
         return self._said(argv, environment, done.returncode, done.stderr)
 
@@ -187,8 +196,8 @@ class Bench:
         try:
             result = use()
         except BaseException as e:  # noqa: BLE001 whatever it is, it is what the user gets
-            return Said(f">>> {what}", type(e).__name__, self.normal(str(e)))
-        return Said(f">>> {what}", "no error", repr(result))
+            return Said(f">>> {self.normal(what)}", type(e).__name__, self.normal(str(e)))
+        return Said(f">>> {self.normal(what)}", "no error", repr(result))
 
     def _said(self, argv: list[str], environment: dict[str, str], status: int, stderr: str) -> Said:
         shown = {k: v for k, v in environment.items() if not k.startswith("_") and k != "JMP_DRIVERS_ALLOW"}

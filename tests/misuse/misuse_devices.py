@@ -42,7 +42,7 @@ FAILURES: dict[str, Any] = {
     "unplugged": _unplugged,
     "faulty": _stuck_relay,
     "absent": exceptions.DeviceAbsentError("no relay with serial 7F3A", "plug it in"),
-    "busy": exceptions.BusyError("the relay belongs to ann@lab1 since 12:03"),
+    "busy": exceptions.BusyError("the relay belongs to ann@lab1 since 12:03", "ask ann to let it go"),
     "bug": KeyError("volts"),
     "silent": RuntimeError(),
     "exit": SystemExit(3),

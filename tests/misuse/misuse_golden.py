@@ -6,7 +6,7 @@ from pathlib import Path
 
 HEAD = """\
 What users are told when they do something wrong, or something breaks: the name of each case, what was done, the exit
-status or exception, and the line. A line says what, where, why and what to do. It is compared by test_misuse.py;
+status or exception, and the line. A line says what, where, why and what to do. It is compared by test_misuse_golden.py;
 JMP_UPDATE_GOLDEN=1 writes down what is said now, for review.
 """
 

@@ -54,7 +54,7 @@ def test_a_command_killed_by_a_signal_has_the_status_of_shells():
 def test_a_command_that_does_not_exist_has_status_127():
     done = run("no-such-command")
     assert done.returncode == 127
-    assert done.stderr == "jmp: error: no-such-command: command not found\n"
+    assert done.stderr == "jmp: error: no-such-command: command not found; is it installed, and on PATH?\n"
 
 
 def test_a_command_that_cannot_be_executed_has_status_126(tmp_path: Path):

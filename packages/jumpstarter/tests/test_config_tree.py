@@ -21,6 +21,7 @@ from jumpstarter.config.exporter import (
 from jumpstarter.config.problems import InvalidConfigurationError
 
 Entry = ExporterConfigV1Alpha1DriverInstance
+LIST = "; jmp driver list shows those that are installed"
 
 MODULES = {
     "lab_drivers/__init__.py": "",
@@ -346,10 +347,13 @@ def test_annotations_are_resolved_where_the_base_class_stands() -> None:
         ("lab_drivers.drivr.Lamp", "package 'lab_drivers' has no module 'drivr'; did you mean 'driver'?"),
         ("lab_drivers.driver.Lmap", "module 'lab_drivers.driver' has no class 'Lmap'; did you mean 'Lamp'?"),
         ("lab_drivers.derived.Zzz", "module 'lab_drivers.derived' has no class 'Zzz'; its drivers: Remote, Derived"),
-        ("lab_drivers.driver.lamp", "function 'lamp' is no driver: it does not derive from jumpstarter.driver.Driver"),
+        (
+            "lab_drivers.driver.lamp",
+            "function 'lamp' is no driver: it does not derive from jumpstarter.driver.Driver" + LIST,
+        ),
         (
             "lab_drivers.driver.NoDriver",
-            "class 'NoDriver' is no driver: it does not derive from jumpstarter.driver.Driver",
+            "class 'NoDriver' is no driver: it does not derive from jumpstarter.driver.Driver" + LIST,
         ),
         ("lab_drivers.driver.Half", "class 'Half' is no complete driver: it does not define on"),
         (
@@ -365,10 +369,10 @@ def test_annotations_are_resolved_where_the_base_class_stands() -> None:
             "lab_drivers.leaves.Lamp",
             "module 'lab_drivers.leaves' is there, but cannot be imported: SystemExit: 3 (leaves.py line 1)",
         ),
-        ("Zzz", "'Zzz' is not the dotted path of a class"),
-        ("lab_drivers.", "'lab_drivers.' is not the dotted path of a class"),
-        ("lab drivers.Lamp", "'lab drivers.Lamp' is not the dotted path of a class"),
-        (".driver.Lamp", "'.driver.Lamp' is not the dotted path of a class"),
+        ("Zzz", "'Zzz' is not the dotted path of a class" + LIST),
+        ("lab_drivers.", "'lab_drivers.' is not the dotted path of a class" + LIST),
+        ("lab drivers.Lamp", "'lab drivers.Lamp' is not the dotted path of a class" + LIST),
+        (".driver.Lamp", "'.driver.Lamp' is not the dotted path of a class" + LIST),
     ],
 )
 def test_a_class_that_cannot_be_had(path: str, message: str) -> None:

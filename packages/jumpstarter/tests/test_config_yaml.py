@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert file_error(tmp_path / "wide.yaml") == "wide.yaml:1:1 file: byte 0xff is not UTF-8; save the file as UTF-8"
     assert file_error(tmp_path / "large.yaml") == "large.yaml:1:1 file: is larger than 1 MiB; that is no configuration"
     assert file_error(tmp_path / "folder.yaml") == "folder.yaml:1:1 file: is a directory; name a file in it"
-    assert file_error(tmp_path / "none.yaml") == "none.yaml:1:1 file: does not exist"
+    assert file_error(tmp_path / "none.yaml") == "none.yaml: does not exist; check the path"
     assert file_error(tmp_path / "large.yaml" / "x") == "x:1:1 file: cannot be read: not a directory"
 
 

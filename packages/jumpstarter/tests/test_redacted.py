@@ -75,7 +75,7 @@ def test_any_text_stays_readable_and_a_second_time_changes_nothing(text: str) ->
     [
         "relay on /dev/ttyUSB0: permission denied; add the exporter's user to group dialout",
         "lab.yaml:3:5 export.power: unknown key 'tok'; did you mean 'token'?",
-        "the passphrase is wrong; give the exporter's passphrase (--passphrase-file, or JMP_GRPC_PASSPHRASE)",
+        "the passphrase is wrong; give the right one with --passphrase-file FILE or JMP_GRPC_PASSPHRASE",
         "--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT",
         "the character '%' cannot start any token",
         "passphrase file /tmp/x can be changed by others; chmod 600 /tmp/x",

@@ -13,6 +13,8 @@ from ..common.environment import path_with_commands
 from ..common.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..client.connection import Endpoint
     from ..config.exporter import ExporterConfigV1Alpha1
 
@@ -96,10 +98,15 @@ def read_ca(path: Path) -> str:
         text = path.read_text(encoding="ascii", errors="replace")
         ssl.create_default_context(cadata=text)
     except ssl.SSLError as e:
-        raise ConfigurationError(f"{path} holds no certificates in PEM: {e.reason or e}") from e
+        raise ConfigurationError(f"{path} holds no certificates in PEM: {_plain(e)}") from e
     except (OSError, ValueError) as e:
         raise ConfigurationError(f"certificates {path}: {getattr(e, 'strerror', None) or e}") from e
     return text
+
+
+def _plain(error: ssl.SSLError) -> str:
+    """What OpenSSL says, without the line of its source."""
+    return (error.reason or str(error)).partition(" (_ssl.c")[0].replace("_", " ").lower()
 
 
 @contextmanager

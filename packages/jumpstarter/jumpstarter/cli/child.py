@@ -47,8 +47,9 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
 
 def _cannot_start(command: str, error: OSError) -> CommandError:
     if error.errno == errno.ENOENT:
-        return CommandError(f"{command}: command not found", 127)
-    return CommandError(f"{command}: {error.strerror}", 126)
+        return CommandError(f"{command}: command not found; is it installed, and on PATH?", 127)
+    hint = "; chmod +x makes it a command" if error.errno == errno.EACCES else ""
+    return CommandError(f"{command}: {(error.strerror or str(error)).lower()}{hint}", 126)
 
 
 class _Child:

@@ -84,7 +84,10 @@ def shell(
 
 def check_address(address: str) -> str:
     """The address itself; UsageError unless it is HOST:PORT."""
-    host, port = options.split_address(address)
+    try:
+        host, port = options.split_address(address)
+    except click.UsageError:
+        host, port = None, 0
     if host is None or port == 0:
         raise click.UsageError(f"{address!r} is not HOST:PORT, such as lab1:8083 or [::1]:8083")
     return address

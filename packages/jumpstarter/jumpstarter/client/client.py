@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from ..common.limits import CONNECT_TIMEOUT
 from ..streams.portal import LazyPortal
 from .connection import Connection, Endpoint, Stub
-from .reasons import unreachable
+from .errors import unreachable
 from .tree import Policy, build_tree
 from .values import Values
 

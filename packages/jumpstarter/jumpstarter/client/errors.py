@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common import exceptions
 from ..common.limits import MAX_MESSAGE
 from ..common.metadata import ERROR_METADATA_KEY
+from .reasons import lost_reason, plain_reason
 
 
 class DriverError(exceptions.JumpstarterException):
@@ -150,11 +150,6 @@ _BY_STATUS = {
 }
 """What a status means that comes without details: from gRPC itself, or from another implementation."""
 
-_CONNECTION = re.compile(
-    "Cancelling all calls|[Ss]ocket closed|Connection (reset|refused)|Broken pipe|GOAWAY|keepalive|ping|connect"
-)
-"""What gRPC says of a connection that ended under a call."""
-
 
 _DEADLINE = "Deadline Exceeded"
 """What gRPC says on this side when the time of a call is over."""
@@ -175,6 +170,17 @@ def driver_error(error: grpc.RpcError, driver: str, operation: str, timeout: flo
     failure = error_of(call.code(), details, driver, operation, call.trailing_metadata())
     failure.__cause__ = error
     return failure
+
+
+def unreachable(error: grpc.RpcError, where: str) -> Exception:
+    """What to raise when the first call to an exporter fails: mostly that nothing answers there."""
+    code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it
+    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return driver_error(error, "", where)
+    details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
+    return exceptions.ExporterUnreachableError(
+        f"no exporter answers at {where}: {plain_reason(details or code.name, where)}"
+    )
 
 
 async def error_of_call(call: Any, driver: str, operation: str) -> DriverError:
@@ -221,13 +227,13 @@ def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
         case "limit" if "larger than max" in text:
             code, text = "invalid-argument", f"more data than one message carries ({MAX_MESSAGE >> 20} MiB)"
             hint = "use a byte stream or a file"
-        case "exporter-lost" if _CONNECTION.search(text):
-            text, hint = f"the exporter is gone ({text})", "is it still running?"
+        case "exporter-lost" if (reason := lost_reason(text)) is not None:
+            text, _, hint = f"the exporter is gone: {reason}".partition("; ")
         case "timeout" if text.startswith(_DEADLINE):
             waited = text.removeprefix(f"{_DEADLINE} after ") if text != _DEADLINE else "the time that the call had"
             code, text, hint = "deadline", f"no answer within {waited}", "give it more with timeout="
         case "unauthenticated":
-            hint = "give the exporter's passphrase (--passphrase-file, or JMP_GRPC_PASSPHRASE)"
+            hint = "give the right one with --passphrase-file FILE or JMP_GRPC_PASSPHRASE"
         case _:
             pass
     return pb.ErrorDetails(code=code, message=text, hint=hint)

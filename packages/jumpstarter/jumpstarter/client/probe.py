@@ -15,8 +15,8 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common.limits import CONNECT_TIMEOUT
 from ..common.metadata import NAME_LABEL
 from .connection import Endpoint, Stub
+from .errors import unreachable
 from .logs import write_line
-from .reasons import unreachable
 
 
 def check_answers(endpoint: Endpoint) -> None:

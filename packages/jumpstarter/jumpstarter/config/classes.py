@@ -21,7 +21,7 @@ def load_class(path: str, place: Place, problems: Problems) -> type[Driver] | No
     """The driver class at a dotted path; None, and a problem, if there is none that can be made."""
     module_name, _, name = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):
-        problems.add(place, f"{path!r} is not the dotted path of a class{_registered_as(path)}")
+        problems.add(place, f"{path!r} is not the dotted path of a class{_registered_as(path) or _LIST}")
         return None
     try:
         module = import_module(module_name)
@@ -60,7 +60,7 @@ def _unusable(found: Any, name: str, module: ModuleType) -> str | None:
         return f"module {module.__name__!r} has no class {name!r}{did_you_mean(name, drivers) or listed}"
     if not isinstance(found, type) or not issubclass(found, driver):
         kind = "class" if isinstance(found, type) else type(found).__name__
-        return f"{kind} {name!r} is no driver: it does not derive from jumpstarter.driver.Driver"
+        return f"{kind} {name!r} is no driver: it does not derive from jumpstarter.driver.Driver{_LIST}"
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         return f"class {name!r} is no complete driver: it does not define {', '.join(missing)}"
     return None
@@ -117,3 +117,5 @@ def _where(error: BaseException) -> str:
 
 
 _PREFIX = "jumpstarter_driver_"
+
+_LIST = "; jmp driver list shows those that are installed"

@@ -208,4 +208,6 @@ def _found(alias: str, *folders: Path) -> Path:
     for file in files:
         if file.exists():
             return file
-    raise ConfigurationNotFoundError([f"there is no exporter configuration {alias!r}: {' or '.join(map(str, files))}"])
+    raise ConfigurationNotFoundError(
+        [f"there is no exporter configuration {alias!r}; put it in {' or '.join(map(str, files))}"]
+    )

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from yaml.reader import Reader
 
+from ..common.text import one_line
 from .expand import expand
 from .nodes import EMPTY, compose, whole
 from .place import Place
@@ -31,7 +32,7 @@ def read_file(path: Path) -> Document:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as e:
-        raise ConfigurationNotFoundError([f"{whole(name)}: does not exist"]) from e
+        raise ConfigurationNotFoundError([f"{one_line(name)}: does not exist; check the path"]) from e
     except IsADirectoryError as e:
         raise wrong(whole(name), "is a directory; name a file in it") from e
     except (OSError, ValueError) as e:

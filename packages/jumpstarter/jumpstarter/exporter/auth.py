@@ -33,7 +33,7 @@ class PassphraseInterceptor(grpc.aio.ServerInterceptor):
         given: list[Any] = [value for key, value in metadata if key == PASSPHRASE_METADATA_KEY]
         if len(given) == 1 and hmac.compare_digest(_bytes(given[0]), self._passphrase):
             return await continuation(handler_call_details)
-        refusal = "passphrase is missing" if not given else "passphrase is wrong"
+        refusal = "the passphrase is missing" if not given else "the passphrase is wrong"
         return _refuse(await continuation(handler_call_details), refusal)
 
 

@@ -65,4 +65,5 @@ class Deadline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._deadlines.end(self)
         if self._expired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise CallTimeoutError(f"no result within {self._seconds:g} s") from None
+            hint = "check the device; call_timeout of the driver allows more"
+            raise CallTimeoutError(f"no result within {self._seconds:g} s", hint) from None

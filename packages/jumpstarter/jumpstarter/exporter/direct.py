@@ -147,7 +147,7 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise ConfigurationError(f"{what} {path}: {e.strerror}") from e
+        raise ConfigurationError(f"{what} {path}: {e.strerror.lower()}; check the path") from e
 
 
 def _no_password() -> str:
@@ -205,7 +205,8 @@ def check_port(host: str, port: int) -> None:
                     reason = f"port {port} on {host}: permission denied; ports below 1024 need privileges"
                     raise PermissionError(reason) from e
                 case _:
-                    raise ConfigurationError(f"cannot listen on port {port} of {host}: {e.strerror}") from e
+                    reason = f"cannot listen on port {port} of {host}: {e.strerror}; give an address of this host"
+                    raise ConfigurationError(reason) from e
 
 
 async def _watch_signals(stop: Event, *, task_status: TaskStatus[None]) -> None:

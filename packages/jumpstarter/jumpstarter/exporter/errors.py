@@ -179,6 +179,8 @@ def _hint(error: BaseException, code: str) -> str:
         return hint
     if isinstance(error, OSError) and error.errno is not None and str(error).startswith("[Errno"):
         return _HINTS.get(error.errno, "")
+    if type(error).__name__ == "PydanticSerializationError":
+        return "a fault of the driver: let it return plain values, a dataclass or a model"
     if isinstance(error, SystemExit | KeyboardInterrupt) or (
         code == "failed" and (isinstance(error, _FAULTS) or not str(error))
     ):

@@ -19,6 +19,7 @@ from ..common.enums import ExporterStatus
 from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
 from ..common.limits import CALLER_STREAMS, DRAIN, MAX_STREAMS
 from ..common.metadata import NAME_LABEL
+from ..common.suggest import did_you_mean
 from ..common.tempfile import TemporarySocket
 from ..driver.base import Driver
 from ..driver.standin import Waiting
@@ -168,10 +169,12 @@ class Session:
         method = exported_methods(type(driver)).get(name)
         if method is not None and method.kind == kind:
             return method
-        what = f"{type(driver).__name__} has no exported method {name!r}"
         if method is not None:
             what = f"method {name!r} of {type(driver).__name__} is a {method.kind}: it has no {MARKERS[kind]}"
-        raise UnknownMethod(what)
+            raise UnknownMethod(what, f"use {method.kind}()")
+        known = sorted(n for n, m in exported_methods(type(driver)).items() if m.kind == kind)
+        hint = did_you_mean(name, known).removeprefix("; ") or f"it has {', '.join(known) or 'none of that kind'}"
+        raise UnknownMethod(f"{type(driver).__name__} has no exported method {name!r}", hint)
 
     def check_ready(self) -> None:
         """Raise NotReady unless drivers may be used now."""
