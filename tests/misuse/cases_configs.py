@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from misuse_cases import case
@@ -10,14 +11,13 @@ if TYPE_CHECKING:
     from misuse_bench import Bench, Said
 
 
-def wrong(name: str, entries: str, *, command: tuple[str, ...] = ("jmp", "run", "--exporter-config")) -> None:
+NUMBERS = count()
+
+
+def wrong(name: str, entries: str) -> None:
     """Add a case of a configuration with these entries."""
-    file = f"config{wrong.count}"
-    wrong.count += 1
-    case(name)(lambda bench: bench.run(*command, bench.write(file, entries)))
-
-
-wrong.count = 0
+    file = f"config{next(NUMBERS)}"
+    case(name)(lambda bench: bench.run("jmp", "run", "--exporter-config", bench.write(file, entries)))
 
 
 def entry(type: str, config: str = "") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from misuse_cases import case
 
 if TYPE_CHECKING:
+    from jumpstarter.client import DriverClient
     from misuse_bench import Bench, Said
 
 
@@ -17,8 +18,8 @@ def call(name: str, *arguments: object) -> None:
     case(name)(lambda bench: bench.python(f"client.gadget.call({shown})", lambda c: gadget(c).call(*arguments)))
 
 
-def gadget(client: Any) -> Any:
-    return client.children["gadget"]
+def gadget(client: DriverClient, name: str = "gadget") -> Any:
+    return client.children[name]
 
 
 call("an argument of the wrong type", "set", "two")
@@ -42,7 +43,7 @@ def _(bench: Bench) -> Said:
 
 @case("a method of a client that is not installed")
 def _(bench: Bench) -> Said:
-    return bench.python("client.teapot.brew()", lambda c: c.children["teapot"].brew())
+    return bench.python("client.teapot.brew()", lambda c: gadget(c, "teapot").brew())
 
 
 @case("no exporter in the environment")

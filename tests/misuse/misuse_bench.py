@@ -165,7 +165,7 @@ class Bench:
 
     def j(self, *arguments: str, **environment: str) -> Said:
         """Run `j` with the exporter that no case ends."""
-        return self.run("j", *arguments, **self.attached(self.exporter.address), **environment)
+        return self.run("j", *arguments, before=(), **self.attached(self.exporter.address), **environment)
 
     def attached(self, address: str) -> dict[str, str]:
         """The variables that `jmp shell` would set."""

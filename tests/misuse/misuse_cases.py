@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from misuse_bench import Bench, Said
 
 Case = Callable[["Bench"], "Said"]
-F = TypeVar("F", bound=Case)
-
 CASES: dict[str, Case] = {}
 
 
-def case(name: str) -> Callable[[F], F]:
+def case(name: str) -> Callable[[Case], Case]:
     """Add a case; the name says what is wrong."""
 
-    def added(function: F) -> F:
+    def added(function: Case) -> Case:
         assert name not in CASES, name
         CASES[name] = function
         return function

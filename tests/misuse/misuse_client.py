@@ -1,5 +1,7 @@
 """The client of the drivers that fail."""
 
+from functools import partial
+
 import click
 from jumpstarter.client import DriverClient
 from jumpstarter.client.decorators import driver_click_group
@@ -27,7 +29,7 @@ class GadgetClient(DriverClient):
             click.echo(self.call("set", channel, on))
 
         for name in ("wait", "slow", "large", "unsendable"):
-            gadget.command(name)(lambda name=name: self.call(name))
+            gadget.command(name)(partial(self.call, name))
 
         @gadget.command()
         def count() -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ def _stuck_relay() -> None:
     raise exceptions.DeviceFaultyError("contact 2 of the relay is welded", "replace the relay")
 
 
-FAILURES: dict[str, Any] = {
+FAILURES: dict[str, BaseException | Callable[[], None]] = {
     "value": ValueError("there is no channel 9; the board has 1 to 8"),
     "unable": NotImplementedError("a relay cannot measure; add a meter as a sibling"),
     "late": TimeoutError("no answer from the relay within 3 s; is it powered?"),
@@ -81,9 +81,9 @@ class Gadget(Driver):
     def fail(self, how: str) -> None:
         """Fail in one of many ways."""
         failure = FAILURES[how]
-        if callable(failure):
-            failure()
-        raise failure
+        if isinstance(failure, BaseException):
+            raise failure
+        failure()
 
     @export
     def set(self, channel: int, on: bool = True) -> str:

@@ -81,7 +81,7 @@ def _read_secret(path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             secret = file.read(4096)
     except OSError as e:
-        raise ConfigurationError(f"passphrase file {path}: {e.strerror.lower()}; check the path") from e
+        raise ConfigurationError(f"passphrase file {path}: {(e.strerror or str(e)).lower()}; check the path") from e
     if stat.S_ISREG(mode) and mode & 0o022:
         raise ConfigurationError(f"passphrase file {path} can be changed by others; chmod 600 {path}")
     if stat.S_ISREG(mode) and mode & 0o044:

@@ -14,11 +14,14 @@ class StreamBroken(DriverError, BrokenResourceError):
     """A byte stream ended without its clean end: the device, the exporter or the connection failed."""
 
 
+class StreamLost(StreamBroken, ExporterLost):
+    """A byte stream ended because its exporter went away."""
+
+
 async def broken_stream(call: Any, error: BrokenResourceError, driver: str, operation: str) -> Exception:
     """What to raise when a stream broke while it was used: what the exporter says of it, if it ended the call."""
     if not call.done() or await call.code() is grpc.StatusCode.OK:
         return error
     failure = await error_of_call(call, driver, operation)
-    if isinstance(failure, ExporterLost):
-        return failure
-    return StreamBroken(failure.message, failure.hint, **failure.parts())
+    kind = StreamLost if isinstance(failure, ExporterLost) else StreamBroken
+    return kind(failure.message, failure.hint, **failure.parts())

@@ -147,7 +147,7 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:
-        raise ConfigurationError(f"{what} {path}: {e.strerror.lower()}; check the path") from e
+        raise ConfigurationError(f"{what} {path}: {(e.strerror or str(e)).lower()}; check the path") from e
 
 
 def _no_password() -> str:
