@@ -68,8 +68,33 @@ wrong("a parameter of the wrong type", entry("misuse_devices.Gadget", "channel: 
 wrong("a parameter that is missing", entry("jumpstarter_driver_network.driver.TcpNetwork", "port: 80"))
 wrong("a reference to nothing", entry("misuse_devices.Gadget") + "  second:\n    ref: rely\n")
 wrong("a driver that does not accept its parameters", entry("misuse_devices.BadValue", "channel: 9"))
-wrong("a driver that cannot be reset", entry("misuse_devices.BadReset"))
-wrong("a driver that exits when it is made", entry("misuse_devices.Exits"))
+wrong("a device that is required and absent", entry("misuse_devices.Absent") + "    required: true\n")
+wrong(
+    "a value for the end of a session that the driver does not know", entry("misuse_devices.Gadget", "on_release: of")
+)
+
+
+def starting(name: str, type: str) -> None:
+    """Add a case of a driver that does not come up, and is called all the same."""
+    file = f"start{next(NUMBERS)}"
+
+    def called(bench: Bench) -> Said:
+        with bench.another(file, entry(f"misuse_devices.{type}")) as exporter:
+            return bench.run("j", "relay", "set", "1", before=(), **bench.attached(exporter.address))
+
+    case(name)(called)
+
+
+starting("a device that is absent", "Absent")
+starting("a driver that cannot be reset", "BadReset")
+starting("a driver whose constructor has a fault", "BadCode")
+starting("a driver that exits when it is made", "Exits")
+
+
+@case("a device that another exporter has")
+def _(bench: Bench) -> Said:
+    with bench.another("holder", entry("misuse_devices.OneBoard")):
+        return bench.run("jmp", "run", "--exporter-config", bench.write("second", entry("misuse_devices.OneBoard")))
 
 
 @case("a device that cannot be closed")

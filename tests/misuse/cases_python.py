@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from misuse_cases import case
@@ -32,6 +34,46 @@ call("a generator that is called", "count")
 call("a byte stream that is called", "connect")
 call("more data than a message carries", "echo", "x" * (5 << 20))
 call("an argument that cannot be sent", "echo", object())
+
+
+@case("a call that takes longer than its caller waits")
+def _(bench: Bench) -> Said:
+    return bench.python("client.gadget.call('slow', timeout=0.1)", lambda c: gadget(c).call("slow", timeout=0.1))
+
+
+@case("a parameter that does not exist")
+def _(bench: Bench) -> Said:
+    return bench.python("client.gadget.call('set', chanel=2)", lambda c: gadget(c).call("set", chanel=2))
+
+
+@case("a parameter that the generic client does not know")
+def _(bench: Bench) -> Said:
+    return bench.python("client.teapot.set(chanel=2)", lambda c: gadget(c, "teapot").set(chanel=2))
+
+
+@case("a type that the generic client does not accept")
+def _(bench: Bench) -> Said:
+    return bench.python("client.teapot.set('two')", lambda c: gadget(c, "teapot").set("two"))
+
+
+@case("a misspelt child")
+def _(bench: Bench) -> Said:
+    return bench.python("client.gadet", lambda c: getattr(c, "gadet"))  # noqa: B009 it is the name that is wrong
+
+
+@case("a call of a driver whose last call does not end")
+def _(bench: Bench) -> Said:
+    with bench.another("stuck") as exporter:
+
+        def use(client: DriverClient) -> object:
+            with suppress(TimeoutError):
+                gadget(client).call("hang")
+            deadline = time.monotonic() + 8
+            while time.monotonic() < deadline:
+                gadget(client).call("echo", "are you there?", timeout=6)
+            return None
+
+        return bench.python("client.gadget.call('echo', …)", use, exporter.address)
 
 
 @case("a call of a method as if it were a generator")

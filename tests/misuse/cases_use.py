@@ -64,9 +64,19 @@ def _(bench: Bench) -> Said:
     return bench.j("gadget", "set", "two")
 
 
-@case("a device whose client is not installed")
+@case("a command that a device without client does not have")
 def _(bench: Bench) -> Said:
-    return bench.j("teapot", "brew")
+    return bench.j("teapot", "sett", "2")
+
+
+@case("text where a device without client takes a number")
+def _(bench: Bench) -> Said:
+    return bench.j("teapot", "set", "two")
+
+
+@case("an error as JSON")
+def _(bench: Bench) -> Said:
+    return bench.j("-o", "json", "teapot", "fail", "faulty")
 
 
 @case("a command that is not installed")

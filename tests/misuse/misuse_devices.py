@@ -110,6 +110,11 @@ class Gadget(Driver):
         """Take longer than the method's deadline."""
         time.sleep(1)
 
+    @export(timeout=0.3)
+    def hang(self) -> None:
+        """Not end with the call."""
+        time.sleep(4)
+
     @export
     def wait(self) -> None:
         """Take 30 s, and tell the test."""
@@ -166,6 +171,21 @@ class Exits(Gadget):
     def __post_init__(self) -> None:
         super().__post_init__()
         raise SystemExit(4)
+
+
+class Absent(Gadget):
+    """Its port is not there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _missing()
+
+
+class OneBoard(Gadget):
+    """Has a physical device, which only one can have."""
+
+    def identity(self) -> str | None:
+        return "misuse:board-7F3A"
 
 
 class BadReset(Gadget):

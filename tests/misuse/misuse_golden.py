@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 HEAD = """\
@@ -15,17 +16,21 @@ class Golden:
     """Sections by the name of their case."""
 
     def __init__(self, path: Path, *, update: bool) -> None:
-        self._path, self._update = path, update
+        self._path, self.update = path, update
         text = path.read_text() if path.exists() else ""
         self.sections = dict(_section(part) for part in text.split("\n# ")[1:])
         self._seen: dict[str, str] = {}
 
     def expected(self, name: str, said: str) -> str:
         """What the case said when it was last reviewed; when updating, what it says now."""
-        if self._update:
+        if self.update:
             self._seen[name] = said
             return said
         return self.sections.get(name, "")
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget the cases that there are no more."""
+        self.sections = {name: said for name, said in self.sections.items() if name in names}
 
     def save(self) -> None:
         """Write the file anew, if that is wanted: cases in the order in which they ran, then those that did not run."""

@@ -266,7 +266,9 @@ def _ours(error: JumpstarterException) -> Report:
     remote = {
         name: value for name in ("driver", "device", "operation") if isinstance(value := getattr(error, name, ""), str)
     }
-    causes = getattr(error, "causes", None) or _causes(error)
+    causes = getattr(error, "causes", None)
+    if causes is None:
+        causes = _causes(error)
     return plain._replace(message=getattr(error, "reason", "") or message, causes=causes, **remote)
 
 
