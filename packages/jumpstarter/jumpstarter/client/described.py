@@ -9,10 +9,10 @@ from functools import cached_property
 from inspect import BoundArguments, Parameter, Signature
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..common.limits import MAX_DOC, MAX_NAME
+from ..common.limits import MAX_NAME
 from ..common.scalars import Rule
 from ..common.suggest import did_you_mean
-from ..common.text import printable
+from ..common.text import printable, printable_doc
 from .descriptors import is_handle, loads, member_of, rule_of, text_of
 from .errors import DriverInvalidArgument
 
@@ -67,7 +67,7 @@ class Method:
     @cached_property
     def doc(self) -> str:
         """Its docstring, safe to be shown."""
-        return shown_doc(self.descriptor.doc)
+        return printable_doc(self.descriptor.doc)
 
     @cached_property
     def types(self) -> dict[str, Any]:
@@ -199,11 +199,6 @@ def shown_default(descriptor: Any) -> str:
     else:
         text = "..." if default is ... else printable(repr(default))
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def shown_doc(doc: str) -> str:
-    """A docstring from a report, safe to be shown."""
-    return printable(doc if len(doc) <= MAX_DOC else f"{doc[:MAX_DOC]}...")
 
 
 def methods_of(described: Any) -> dict[str, Method]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from ..common.limits import MAX_NAME
 from ..common.suggest import did_you_mean
+from ..common.text import printable_doc
 from .base import DriverClient
-from .described import Method, methods_of, shown_doc
+from .described import Method, methods_of
 from .descriptors import name_of
 
 
@@ -65,7 +66,7 @@ def class_for(described: Any) -> type[GenericClient]:
     hidden_first = sorted(methods.values(), key=lambda method: method.name not in _TAKEN)
     members: dict[str, Any] = {
         **{attribute_name(method.name): _function(method) for method in hidden_first},
-        "__doc__": shown_doc(described.doc) or GenericClient.__doc__,
+        "__doc__": printable_doc(described.doc) or GenericClient.__doc__,
         "__module__": __name__,
         "_methods": methods,
     }

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..common.suggest import did_you_mean
-from ..common.text import one_line, printable
+from ..common.text import one_line, printable, printable_doc
 from .decorators import DriverClickGroup
-from .described import Method, methods_of, shown_doc
+from .described import Method, methods_of
 from .descriptors import name_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class GenericGroup(DriverClickGroup):
 
     def __init__(self, client: DriverClient) -> None:
         described = client.driver_type
-        doc = shown_doc(described.doc) if described is not None else ""
+        doc = printable_doc(described.doc) if described is not None else ""
         name = client.path.rpartition(".")[2] or (name_of(described) if described is not None else "")
         super().__init__(help=printable(client.description or "") or doc or f"Use {one_line(name) or 'the device'}.")
         self.client = self._client = client

@@ -13,9 +13,9 @@ from uuid import UUID
 from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS
 from ..common.exceptions import JumpstarterException, MissingDriverError
 from ..common.importlib import import_class
-from ..common.limits import MAX_DOC, MAX_METHODS, MAX_NAME
+from ..common.limits import MAX_METHODS, MAX_NAME
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL
-from ..common.text import one_line, printable
+from ..common.text import one_line, printable, printable_doc
 from .base import DriverClient, StubDriverClient
 
 logger = logging.getLogger(__name__)
@@ -105,11 +105,6 @@ def _check_name(name: str) -> None:
         raise InvalidReport(f"the exporter's report has a driver of the name {one_line(name)[:60]!r}, which is none")
 
 
-def _shown(text: str) -> str:
-    """A help text from a report, safe to be shown."""
-    return printable(text if len(text) <= MAX_DOC else f"{text[:MAX_DOC]}...")
-
-
 def _types(types: list[Any]) -> dict[str, Any]:
     """The described types by name."""
     methods = sum(len(described.methods) for described in types)
@@ -144,8 +139,8 @@ class _Builder:
             portal=self._portal,
             stack=stack.enter_context(ExitStack()),
             children={name: self.client(child, stack) for name, child in node.children.items()},
-            description=_shown(report.description) or None,
-            methods_description={name: _shown(text) for name, text in report.methods_description.items()},
+            description=printable_doc(report.description) or None,
+            methods_description={name: printable_doc(text) for name, text in report.methods_description.items()},
         )
         client.path = node.path
         client.driver_type = described

@@ -2,6 +2,8 @@
 
 import re
 
+from .limits import MAX_DOC
+
 HIDDEN = "***"
 """What stands for a secret."""
 
@@ -56,6 +58,11 @@ def printable(text: str) -> str:
     Newline and tab stay as they are.
     """
     return _UNSAFE.sub(_escape, text)
+
+
+def printable_doc(text: str) -> str:
+    """A docstring or help text as `printable` has it, cut where it is too long to be one."""
+    return printable(text if len(text) <= MAX_DOC else f"{text[:MAX_DOC]}...")
 
 
 def one_line(text: str) -> str:
