@@ -236,6 +236,14 @@ def test_a_second_name_for_a_part_of_an_absent_board_works_once_it_is_there(lab:
     with lab.exporter(config=write(**entries)) as exporter, client_of(exporter) as root:
         with pytest.raises(Exception, match=r"second\.ping: the device is absent"):
             root.second.call("ping")
+        with pytest.raises(AttributeError, match=r"no attribute or child 'left'.*; it is absent: \[Errno 2\]"):
+            _ = root.hub.left
+        for command in (["hub", "left", "ping"], ["second", "ping"]):
+            done = lab.run("j", *command)
+            assert done.returncode == 70
+            assert f"j: error: {command[0]} is absent: [Errno 2] No such file" in done.stderr
+            assert json.loads(lab.run("j", "-o", "json", *command).stderr)["code"] == "absent"
+        assert "hub     (absent, see jmp status)" in lab.run("j").stdout
         assert {name: entry["state"] for name, entry in status(lab).items() if name} == dict.fromkeys(
             ("hub", "second", "whole"), "absent"
         )

@@ -27,6 +27,8 @@ class CompositeClient(DriverClient):
         where = f"{self.__dict__.get('path') or 'the root'} ({type(self).__name__})"
         there = f"children: {', '.join(children)}" if children else "it has no children"
         problem = f"{where} has no attribute or child {name!r}{did_you_mean(name, children)} ({there})"
+        if unavailable := self.__dict__.get("unavailable"):
+            problem += f"; it is {unavailable}"
         raise AttributeError(problem, name=name, obj=self)
 
     def __dir__(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..common.exceptions import DeviceAbsentError, DeviceFaultyError, JumpstarterException
 from ..common.text import one_line
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _as_json(client: DriverClient) -> dict[str, object]:
         "path": client.path,
         "uuid": str(client.uuid),
         "description": client.description,
+        "unavailable": client.unavailable or None,
         "type": described.name if described is not None else None,
         "labels": client.labels,
         "methods": [method.name for method in described.methods] if described is not None else None,
@@ -87,12 +89,30 @@ def _text(client: DriverClient, command: click.Command | None) -> str:
     if isinstance(command, click.Group):
         names = own_commands(client, command)
         if not names:
-            return one_line(client.description or "")  # a mere group: the tree shows what is in it
+            about = [client.description or "", _condition(client)]  # a mere group: the tree shows what is in it
+            return one_line("  ".join(filter(None, about)))
         offers = f"[{', '.join([*names[:MOST], '…'] if len(names) > MOST else names)}]"
     else:
-        offers = "" if command is not None else "(no commands: use it from Python)"
+        offers = "" if command is not None or client.unavailable else "(no commands: use it from Python)"
     about = client.description or (command.get_short_help_str(60) if command is not None else "")
-    return one_line(f"{about}  {offers}".strip())
+    return one_line("  ".join(filter(None, [about, offers, _condition(client)])))
+
+
+def _condition(client: DriverClient) -> str:
+    """That a device cannot be used, in a word."""
+    return f"({client.unavailable.partition(':')[0]}, see jmp status)" if client.unavailable else ""
+
+
+def unavailable(client: DriverClient, path: list[str]) -> JumpstarterException | None:
+    """Why a device named by the first words of a command line cannot be used; None where all can."""
+    for name in path:
+        if name not in client.children:
+            break
+        client = client.children[name]
+        if client.unavailable:
+            kind = DeviceAbsentError if client.unavailable.startswith("absent") else DeviceFaultyError
+            return kind(f"{client.path} is {client.unavailable}")
+    return None
 
 
 def _lines(rows: list[Row], indent: str) -> Iterator[tuple[str, str]]:

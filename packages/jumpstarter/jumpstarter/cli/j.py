@@ -12,7 +12,7 @@ from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS, JUMPSTARTER_HOST
 from ..common.text import one_line
 from . import errors
 from .completion import complete, completing
-from .devices import command_of, describe, describe_as_json
+from .devices import command_of, describe, describe_as_json, unavailable
 
 OUTPUT = "jumpstarter.output"
 """Key of `click.Context.meta` under which commands find the format of their output."""
@@ -58,7 +58,12 @@ def _main(args: list[str]) -> object:
             message = f"the exporter's one device ({type(client).__name__}) has no commands; use it from Python"
             raise click.UsageError(message)
         complete("j", command)
-        return errors.invoke("j", command, args, meta={OUTPUT: "json"} if as_json else {})
+        try:
+            return errors.invoke("j", command, args, meta={OUTPUT: "json"} if as_json else {})
+        except click.UsageError as e:  # what is below an absent device is not known, and so no command
+            if reason := unavailable(client, args):
+                raise reason from e
+            raise
 
 
 def _take_output(args: list[str]) -> tuple[bool, list[str]]:

@@ -70,6 +70,9 @@ class AsyncDriverClient(Metadata):
     path: str = field(init=False, default="")
     """Names from the root down to this instance, joined by dots; empty for the root."""
 
+    unavailable: str = field(init=False, default="", repr=False)
+    """Why the device could not be used when the tree was made, as "absent: …" or "faulty: …"; empty where it could."""
+
     driver_type: pb.DriverType | None = field(init=False, default=None, repr=False)
     """What the exporter says of the driver's class and its methods; None where it says nothing."""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+
 from ..common.env import JMP_SUPPRESS_DRIVER_WARNINGS
 from ..common.exceptions import JumpstarterException, MissingDriverError
 from ..common.importlib import import_class
@@ -113,6 +115,15 @@ def _types(types: list[Any]) -> dict[str, Any]:
     return {described.name: described for described in types if described.name}
 
 
+def _unavailable(state: Any) -> str:
+    """Why a device cannot be used, by its reported state."""
+    words = {pb.DriverState.ABSENT: "absent", pb.DriverState.FAULTY: "faulty"}
+    word = words.get(state.condition)
+    return (
+        one_line(": ".join(filter(None, [word, "; ".join(filter(None, [state.reason, state.hint]))]))) if word else ""
+    )
+
+
 class _Builder:
     """Makes the clients of one tree."""
 
@@ -144,6 +155,7 @@ class _Builder:
         )
         client.path = node.path
         client.driver_type = described
+        client.unavailable = _unavailable(report.state)
         if isinstance(client, StubDriverClient):
             client.reason = reason
         return client
