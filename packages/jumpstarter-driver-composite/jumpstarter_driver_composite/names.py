@@ -29,6 +29,7 @@ RESERVED_NAMES = frozenset(
         "streamingcall",
         "streamingcall_async",
         "stub",
+        "unavailable",
         "uuid",
     }
 )
