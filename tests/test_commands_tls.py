@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
-    from conftest import Exporter, Lab
+    from conftest import Certify, Exporter, Lab
 
 SECRET = "correct horse"
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for the loopback address, and its key."""
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return cert_file, key_file
 
 
 @pytest.fixture
@@ -140,8 +103,10 @@ def code(refused: pytest.ExceptionInfo[grpc.RpcError]) -> grpc.StatusCode:
     return refused.value.code()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]
 
 
-def test_a_stranger_with_another_certificate_is_not_believed(lab: Lab, certificate: tuple[Path, Path], tmp_path: Path):
-    with lab.exporter(*tls(make_certificate(tmp_path))) as exporter:
+def test_a_stranger_with_another_certificate_is_not_believed(
+    lab: Lab, certificate: tuple[Path, Path], certify: Certify, tmp_path: Path
+):
+    with lab.exporter(*tls(certify(tmp_path))) as exporter:
         done = shell(lab, exporter, "--tls-ca", certificate[0])
         assert done.returncode == 69
         assert f"no exporter answers at {exporter.address}: its certificate is not trusted" in done.stderr
@@ -208,9 +173,9 @@ def test_a_bad_passphrase_file_is_named(lab: Lab, content: str | None, mode: int
     assert said in done.stderr
 
 
-def test_bad_certificates_are_named(lab: Lab, certificate: tuple[Path, Path], tmp_path: Path):
+def test_bad_certificates_are_named(lab: Lab, certificate: tuple[Path, Path], certify: Certify, tmp_path: Path):
     cert, key = certificate
-    _, other_key = make_certificate(tmp_path)
+    _, other_key = certify(tmp_path)
     text = tmp_path / "text"
     text.write_text("this is no certificate")
     missing = tmp_path / "missing"

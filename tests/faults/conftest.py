@@ -26,15 +26,20 @@ StartBench = Callable[..., AbstractContextManager[Bench]]
 
 
 @pytest.fixture
-def start(lab: Lab) -> StartBench:
+def start(lab: Lab, request: pytest.FixtureRequest) -> StartBench:
     """Start an exporter: `start(transport, port)`, with the port of the service that its driver `net` reaches."""
     lab.environment |= {"PYTHONPATH": str(HERE), "TMPDIR": str(lab.directory)}
 
     @contextmanager
     def started(transport: str, port: int = 9, *options: str, listener: tuple[str, ...] = TCP) -> Generator[Bench]:
-        config = lab.write("faults", CONFIG.format(port=port, record=lab.directory / "record"))
-        with lab.exporter(*options, *(listener if transport == "tcp" else ()), config=config) as exporter:
-            yield Bench(lab, exporter)
+        record = lab.directory / f"record-{transport}"
+        config = lab.write(f"faults-{transport}", CONFIG.format(port=port, record=record))
+        authority, arguments = None, listener if transport == "tcp" else ()
+        if transport == "tls":
+            authority, key = request.getfixturevalue("certificate")
+            arguments = (*listener[:2], "--tls-cert", str(authority), "--tls-key", str(key))
+        with lab.exporter(*options, *arguments, config=config) as exporter:
+            yield Bench(lab, exporter, record, authority)
 
     return started
 

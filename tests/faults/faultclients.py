@@ -4,15 +4,22 @@
 `busy` when it is in the middle of it, then how it ended: `end`, or the classes of the error.
 """
 
+import asyncio
+import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
 
 import anyio
+import grpc
+import grpc.aio
 from anyio.abc import ByteStream
 from jumpstarter.client import DriverClient
-from jumpstarter.utils.env import env
+from jumpstarter.utils.env import endpoint_from_env, env
 
 
 def say(text: str) -> None:
@@ -61,6 +68,17 @@ def streams(client: DriverClient, number: str = "20") -> None:
         opened[0].receive()
 
 
+def drain(client: DriverClient) -> None:
+    """A byte stream from a device that never stops talking."""
+    with client.children["bad"].stream("flood") as stream:
+        received = 0
+        while received < 1 << 20:
+            received += len(stream.receive())
+        say("busy")
+        while True:
+            stream.receive()
+
+
 def logs(client: DriverClient) -> None:
     """The exporter's log, while it grows."""
     with client.children["probe"].log_stream():
@@ -103,7 +121,40 @@ def upload(client: DriverClient) -> None:
     client.portal.call(send)
 
 
-ROLES: tuple[Callable[..., None], ...] = (sleep, sleep_async, count, count_async, streams, logs, upload)
+def many_streams(client: DriverClient, number: str, connections: str) -> None:
+    """So many byte streams at once over so many connections, each of them told apart by how it was answered."""
+    endpoint, uuid = endpoint_from_env(), str(client.children["probe"].uuid)
+    metadata = (("request", json.dumps({"kind": "driver", "uuid": uuid, "method": "connect"})),)
+
+    async def ask(channel: Any) -> tuple[Any, str]:
+        call = channel.stream_stream("/jumpstarter.v1.RouterService/Stream")(metadata=metadata)
+        await call.initial_metadata()
+        return call, f"{(await call.code()).name}: {await call.details()}" if call.done() else "open"
+
+    async def open_all() -> None:
+        channels = [
+            replace(endpoint, options={"grpc.use_local_subchannel_pool": 1}).open(grpc.aio)
+            for _ in range(int(connections))
+        ]
+        asked = [ask(channels[i % len(channels)]) for i in range(int(number))]
+        answers = await asyncio.gather(*asked)
+        say(json.dumps(Counter(answer for _, answer in answers)))
+        await asyncio.sleep(60)
+
+    asyncio.run(open_all())
+
+
+ROLES: tuple[Callable[..., None], ...] = (
+    sleep,
+    sleep_async,
+    count,
+    count_async,
+    streams,
+    drain,
+    many_streams,
+    logs,
+    upload,
+)
 
 
 def main(role: str, *arguments: str) -> None:

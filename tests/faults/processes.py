@@ -51,6 +51,10 @@ export:
     type: faultdrivers.Blocker
     config:
       seconds: 3
+  bad:
+    type: baddrivers.Bad
+    config:
+      record: {record}
 """
 
 
@@ -122,11 +126,12 @@ class Client:
 class Bench:
     """One exporter, and clients of it."""
 
-    def __init__(self, lab: Lab, exporter: Exporter) -> None:
-        self.lab, self.exporter = lab, exporter
+    def __init__(self, lab: Lab, exporter: Exporter, record: Path, authority: Path | None = None) -> None:
+        self.lab, self.exporter, self.record = lab, exporter, record
+        self.authority = authority
+        """Certificate to trust, where the exporter speaks TLS."""
         self.process = exporter.process
         self.pid = exporter.process.pid
-        self.record = lab.directory / "record"
         self.address = exporter.address
         self._number = 0
 
@@ -136,17 +141,23 @@ class Bench:
 
     def environment(self, address: str | None = None) -> dict[str, str]:
         """That of a client, which finds the exporter, or a proxy of it."""
-        return self.lab.environment | {
-            "JUMPSTARTER_HOST": address or self.address,
-            "JMP_GRPC_INSECURE": "1",
-            "JMP_DRIVERS_ALLOW": "UNSAFE",
-        }
+        trust = (
+            {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.authority)} if self.authority else {"JMP_GRPC_INSECURE": "1"}
+        )
+        return (
+            self.lab.environment | {"JUMPSTARTER_HOST": address or self.address, "JMP_DRIVERS_ALLOW": "UNSAFE"} | trust
+        )
+
+    def endpoint(self, address: str | None = None) -> Endpoint:
+        """Where a client in this process finds the exporter, or a proxy of it."""
+        authority = self.authority.read_text() if self.authority else None
+        return Endpoint(address or self.address, insecure=authority is None, ca=authority)
 
     @contextmanager
     def client(self, *command: str, address: str | None = None) -> Generator[Client]:
         """A command that uses the exporter, killed at the end at the latest."""
         self._number += 1
-        errors = self.lab.directory / f"errors{self._number}"
+        errors = self.record.with_name(f"{self.record.name}-errors{self._number}")
         program = self.lab.environment["PATH"].split(os.pathsep)[0] + "/" + command[0]
         client = Client([program, *command[1:]], self.environment(address), errors)
         try:
@@ -167,9 +178,9 @@ class Bench:
             yield client, int(client.line().rpartition(":")[2])
 
     @contextmanager
-    def connected(self) -> Generator[DriverClient]:
+    def connected(self, address: str | None = None) -> Generator[DriverClient]:
         """A client in this process."""
-        with connect(Endpoint(self.address, insecure=True), Policy(unsafe=True)) as client:
+        with connect(self.endpoint(address), Policy(unsafe=True)) as client:
             yield client
 
     def events(self) -> list[str]:
@@ -186,6 +197,14 @@ class Bench:
             sockets=sum(path.is_socket() for place in places if place.exists() for path in place.rglob("*")),
             tasks=int(observer.children["probe"].call("tasks")),
         )
+
+
+def assert_served(bystander: DriverClient, driver: str = "probe") -> None:
+    """A call of somebody else is answered soon."""
+    started = time.monotonic()
+    method, argument = ("echo", "hello") if driver == "probe" else ("plain", "")
+    assert bystander.children[driver].call(method, argument) in ("hello", None)
+    assert time.monotonic() - started < 1, f"answered after {time.monotonic() - started:.2f} s"
 
 
 def children(pid: int) -> list[str]:

@@ -61,6 +61,5 @@ def request(**fields: object) -> str:
 @contextmanager
 def raw(bench: Bench) -> Generator[Raw]:
     """A raw channel to the exporter."""
-    target = bench.address if bench.is_tcp else f"unix:{bench.address}"
-    with grpc.insecure_channel(target) as channel:
+    with bench.endpoint().open(grpc) as channel:
         yield Raw(channel)

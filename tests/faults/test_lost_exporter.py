@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -73,19 +72,3 @@ def test_a_new_exporter_in_the_old_place_serves_at_once(start: StartBench, trans
                 assert_told(client, 5)
                 with second.client("j", "power", "on") as again:
                     assert again.process.wait(5) == 0, again.errors
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(60)
-def test_a_frozen_exporter_is_noticed(start: StartBench):
-    with start("tcp") as bench, bench.client(*CYCLE) as command, bench.role("sleep_async") as call:
-        assert call.line() == "busy"
-        with bench.role("streams", "1") as stream:
-            assert stream.line() == "busy"
-            bench.process.send_signal(signal.SIGSTOP)
-            try:
-                assert_told(command, 40)
-                assert "ConnectionError" in call.line(10)
-                assert "BrokenResourceError" in stream.line(10)
-            finally:
-                bench.process.send_signal(signal.SIGCONT)
