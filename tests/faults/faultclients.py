@@ -136,6 +136,8 @@ def many_streams(client: DriverClient, number: str, connections: str) -> None:
             replace(endpoint, options={"grpc.use_local_subchannel_pool": 1}).open(grpc.aio)
             for _ in range(int(connections))
         ]
+        for channel in channels:
+            await channel.channel_ready()
         asked = [ask(channels[i % len(channels)]) for i in range(int(number))]
         answers = await asyncio.gather(*asked)
         say(json.dumps(Counter(answer for _, answer in answers)))

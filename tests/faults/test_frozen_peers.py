@@ -67,13 +67,15 @@ def test_clients_that_freeze_or_vanish_are_let_go(start: StartBench):
         for proxy in proxies:
             proxy.freeze()
         start_of_silence = time.monotonic()
-        # each exporter had 1 idle stream, 20 of one client and 1 of another that froze, and over TCP 1 that vanished
+        # of each exporter: 20 streams of one client that froze, over TCP another one's that vanished; 1 more is idle
         wait_for(
-            lambda: [len(noted(bench, *ENDINGS)) for bench in benches] == [21, 22, 22] or _unserved(observers),
+            lambda: [len(noted(bench, "connect ended")) for bench in benches] == [20, 21, 21] or _unserved(observers),
             NOTICED,
             lambda: [Counter(noted(bench, *ENDINGS)) for bench in benches],
         )
         assert time.monotonic() - start_of_silence > 5
+        # gRPC notices later that somebody froze who had so much to read that its ping was not even sent
+        wait_for(lambda: all(noted(bench, "flood") for bench in benches) or _unserved(observers), NOTICED)
         assert [memory.growth < 64 * MIB for memory in memories] == [True] * 3, [m.growth for m in memories]
         assert all(client.process.poll() is None for client in idle)
         for bench, observer, old in zip(benches, observers, before, strict=True):
@@ -136,7 +138,8 @@ def test_connections_that_say_nothing_or_little_are_dropped(start: StartBench, s
                 time.sleep(0.1)
             for seconds in [*(dropped.result() for dropped in dropping), *map(until_dropped, silent)]:
                 assert 5 < seconds < 17
-        wait_for(lambda: not bench.census(bystander).exceeds(before), 5, lambda: (before, bench.census(bystander)))
+        allowed = replace(before, threads=before.threads + SPARE_THREADS)
+        wait_for(lambda: not bench.census(bystander).exceeds(allowed), 5, lambda: (before, bench.census(bystander)))
         assert_served(bystander)
 
 

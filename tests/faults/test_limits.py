@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jumpstarter.client.core import DriverError
-from jumpstarter.common.limits import CALLER_STREAMS, DRIVER_QUEUE, MAX_STREAMS
+from jumpstarter.common.limits import CALLER_STREAMS, DRIVER_QUEUE, LOCAL_STREAMS
 from peers import dial, echo, serving
 from processes import MIB, Memory, assert_served, wait_for
 
@@ -59,7 +59,7 @@ class Bystander:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("way", "connections", "allowed"),
-    [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 10, MAX_STREAMS)],
+    [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 4, LOCAL_STREAMS)],
 )
 def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
     start: StartBench, way: str, connections: int, allowed: int
@@ -76,7 +76,7 @@ def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
                 assert answers.pop("open") == allowed
                 ((refusal, refused),) = answers.items()
                 assert refusal.startswith("RESOURCE_EXHAUSTED: ")
-                assert "(limit CALLER_STREAMS)" in refusal
+                assert f"(limit {'LOCAL' if way == 'unix' else 'CALLER'}_STREAMS)" in refusal
                 assert refused == MANY - allowed
                 assert memory.growth < 64 * MIB, memory.growth
                 greedy.process.kill()
@@ -116,11 +116,11 @@ def test_without_descriptors_those_who_are_there_are_served_and_others_wait(star
             stream.send(b"there")
             assert stream.receive() == b"there"
             used = bench.census(client).descriptors
-            limit_descriptors(bench.pid, used + 4)
+            limit_descriptors(bench.pid, used + 10)
             with ExitStack() as stack:
                 for _ in range(50):
                     stack.enter_context(knock(bench))
-                wait_for(lambda: bench.census(client).descriptors >= used + 4, 5)
+                wait_for(lambda: bench.census(client).descriptors >= used + 10, 5)
                 spent, started = cpu_seconds(bench.pid), time.monotonic()
                 while time.monotonic() - started < 3:
                     assert_served(client)
@@ -148,7 +148,7 @@ def knock(bench: Bench) -> socket.socket:
 
 @pytest.mark.parametrize("form", ["wait", "wait_in_thread", "queue"])
 def test_calls_that_block_keep_no_other_driver_nor_an_urgent_call(bench: Bench, form: str):
-    seconds = 0.3 if form == "queue" else 3.0
+    seconds = 0.3 if form == "queue" else 1.2
     with bench.connected() as client, ThreadPoolExecutor(60) as pool:
         bad = client.children["bad"]
         bad.call("off")  # without the others

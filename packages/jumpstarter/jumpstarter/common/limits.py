@@ -5,8 +5,8 @@ from __future__ import annotations
 MAX_MESSAGE = 4 << 20
 """Most bytes of one gRPC message."""
 
-MAX_STREAMS = 1024
-"""Calls and byte streams of one connection at a time; a client's further ones wait."""
+MAX_STREAMS = 320
+"""Calls and byte streams of one connection at a time; a client's further ones wait, and others come in between."""
 
 MAX_NAME = 255
 """Most characters of the name of a driver or method."""
@@ -53,6 +53,9 @@ BLOCKED = 0.1
 
 CALLER_STREAMS = 256
 """Byte streams that one TCP connection may have open."""
+
+LOCAL_STREAMS = 1024
+"""Byte streams that may be open on a unix socket, whose connections cannot be told apart."""
 
 BATCH_ITEMS = 64
 """Items of a streamed call that travel in one message, where they are there at once."""
@@ -124,7 +127,10 @@ _COMMON: list[tuple[str, int | str]] = [
 SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
     ("grpc.server_handshake_timeout_ms", 15_000),  # of connections that say nothing
-    ("grpc.max_concurrent_streams", MAX_STREAMS),  # with it gRPC also holds off who opens and resets them in a flood
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.server.max_pending_requests", 1 << 16),  # gRPC drops calls of anybody beyond that; a connection has few
+    ("grpc.server.max_pending_requests_hard_limit", 1 << 16),
+    ("grpc.http.overload_protection", 0),  # it refuses calls of clients that keep to the limit of streams
     ("grpc.so_reuseport", 0),  # or a second exporter would bind the same port in silence
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),

@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
 from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
-from ..common.limits import CALLER_STREAMS, DRAIN, MAX_STREAMS
+from ..common.limits import CALLER_STREAMS, DRAIN, LOCAL_STREAMS
 from ..common.metadata import NAME_LABEL
 from ..common.suggest import did_you_mean
 from ..common.tempfile import TemporarySocket
@@ -199,11 +199,11 @@ class Session:
     @contextmanager
     def stream_of(self, peer: str) -> Generator[None]:
         """Count a byte stream of a peer while it is open; LimitError where that has too many."""
-        limit = (
-            MAX_STREAMS if peer.startswith("unix:") else CALLER_STREAMS
-        )  # unix sockets do not tell their peers apart
+        limit, name = (
+            (LOCAL_STREAMS, "LOCAL_STREAMS") if peer.startswith("unix:") else (CALLER_STREAMS, "CALLER_STREAMS")
+        )
         if self._streams[peer] >= limit:
-            raise LimitError(f"{limit} byte streams of one client are open (limit CALLER_STREAMS)")
+            raise LimitError(f"{limit} byte streams of one client are open (limit {name})")
         self._streams[peer] += 1
         try:
             yield
