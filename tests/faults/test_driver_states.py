@@ -16,7 +16,7 @@ import yaml
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.tree import Policy
-from jumpstarter.common.exceptions import DeviceAbsentError
+from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
 from processes import HERE, wait_for
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def test_a_second_name_for_a_part_of_an_absent_board_works_once_it_is_there(lab:
         "hub": {"type": "hubs_of_states.Hub", "config": {"device": str(device)}},
         "second": {"ref": "hub.left"},
         "whole": {"ref": "hub"},
+        "wrong": {"ref": "hub.right"},
     }
     lab.environment["PYTHONPATH"] = f"{HERE}{os.pathsep}{lab.directory}"
     lab.directory.joinpath("hubs_of_states.py").write_text(HUB)
@@ -245,12 +246,14 @@ def test_a_second_name_for_a_part_of_an_absent_board_works_once_it_is_there(lab:
             assert json.loads(lab.run("j", "-o", "json", *command).stderr)["code"] == "absent"
         assert "hub     (absent, see jmp status)" in lab.run("j").stdout
         assert {name: entry["state"] for name, entry in status(lab).items() if name} == dict.fromkeys(
-            ("hub", "second", "whole"), "absent"
+            ("hub", "second", "whole", "wrong"), "absent"
         )
         device.touch()
         assert root.second.call("ping") == "pong"
         with client_of(exporter) as later:
             assert later.whole.children["left"].call("ping") == later.second.call("ping") == "pong"
+            with pytest.raises(DeviceFaultyError, match=r"wrong\.ping: .*there is no driver 'right' in 'hub'"):
+                later.wrong.call("ping")
 
 
 HUB = """\

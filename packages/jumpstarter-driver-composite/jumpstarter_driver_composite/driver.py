@@ -82,6 +82,8 @@ class Proxy(Waiting, Driver):
 
     _target: Driver | None = field(default=None, init=False, repr=False, compare=False)
     waits_for: Driver | None = field(default=None, init=False, repr=False, compare=False)
+    problem: str = field(default="", init=False, repr=False, compare=False)
+    _was_hidden: bool = field(default=False, init=False, repr=False, compare=False)
 
     @classmethod
     def client(cls) -> str:
@@ -98,9 +100,14 @@ class Proxy(Waiting, Driver):
             try:
                 self._target = self._find(root if root is not None else self, name)
             except _HiddenError as e:
-                self._target, self.waits_for = None, e.stand_in
+                self._target, self.waits_for, self._was_hidden = None, e.stand_in, True
                 return [(self.uuid, parent, name, self)]
-            self.waits_for = None
+            except ConfigurationError as e:
+                if not self._was_hidden:
+                    raise
+                self._target, self.waits_for, self.problem = None, None, e.message  # the others are served by now
+                return [(self.uuid, parent, name, self)]
+            self.waits_for, self.problem = None, ""
             return self._target.enumerate(root=root, parent=parent, name=name)
 
     def target(self) -> Driver | None:

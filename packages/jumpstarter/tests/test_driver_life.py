@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -500,3 +501,36 @@ def test_identities_have_one_form(first: str, second: str) -> None:
 
 def test_what_has_no_form_of_ours_stays_as_it_is() -> None:
     assert normal_identity("J-Link 59401234") == "J-Link 59401234"
+
+
+def test_a_driver_that_is_made_too_late_is_closed_without_those_below_it_that_were_there() -> None:
+    log: list[tuple[str, str]] = []
+    go = threading.Event()
+    pending: Future[Driver] = Future()
+    below: dict[str, Driver] = {"below": Odd(label="below", log=log)}
+
+    def make(children: dict[str, Driver]) -> Driver:
+        go.wait(20)
+        return Odd(label="late", log=log, children=children)
+
+    made = stand_in(Odd, {}, below, make, TimeoutError("still being made"))
+    with Session(root_device=Composite(children={"late": made}), tolerance=Tolerance()) as session:
+        trouble = session.upkeep.states.troubles[str(made.uuid)]
+        session.upkeep.states.try_now(trouble, lambda: pending.set_result(made))
+    assert log == [("reset", "below"), ("close", "below")]
+    go.set()
+    pending.result(5)
+    assert log[2:] == [("close", "late")]
+
+
+def test_a_driver_that_does_not_fit_into_the_tree_is_faulty_and_the_others_are_served() -> None:
+    class Growing(Composite):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.children["call"] = Bare()
+
+    made = stand_in(Growing, {}, {}, lambda _: Growing(), OSError("gone"))
+    with tolerant(Composite(children={"bad": made, "good": Switch()})) as (_, client):
+        with pytest.raises(DriverError, match="'call' hides an attribute"):
+            client.children["bad"].call("x")
+        client.children["good"].call("off")

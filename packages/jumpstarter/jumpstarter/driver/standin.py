@@ -157,6 +157,9 @@ class Waiting:
     waits_for: Driver | None = None
     """The stand-in."""
 
+    problem: str = ""
+    """Why there is no target, although what hid it is there by now."""
+
     def target(self) -> Driver | None:
         """The driver that the reference leads to, once it was found."""
         raise NotImplementedError

@@ -134,7 +134,8 @@ class _Making:
 
     def close(self, drivers: Iterable[Driver] | None = None) -> None:
         """Close what was made, the last first."""
-        turns = Turns("close", report=_report)
+        closed = [] if drivers is None else list(self.made.values())
+        turns = Turns("close", report=_report, done=closed)
         for driver in reversed(self.made.values()) if drivers is None else drivers:
             turns.take(turns.jobs(driver, driver.name))
 

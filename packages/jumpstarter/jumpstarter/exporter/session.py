@@ -138,7 +138,7 @@ class Session:
         for _, _, _, device in tree:
             if isinstance(device, Waiting):
                 self._waiting[str(device.uuid)] = device
-        for uuid, reference in self._waiting.items():  # clients know it by its own uuid
+        for uuid, reference in list(self._waiting.items()):  # clients know it by its own uuid
             if uuid not in self._instances and (target := reference.target()) is not None:
                 self._instances[uuid] = target
         return tree
@@ -184,7 +184,7 @@ class Session:
 
     async def check_usable(self, uuid: str) -> None:
         """Raise what a call of a driver is told whose device is absent or faulty, unless it comes back in a moment."""
-        if self.upkeep.states.troubles:
+        if self.upkeep.states.troubles or self._waiting:
             self.check_ready()
             await self.upkeep.check_usable(self.instance(uuid))
 

@@ -17,11 +17,11 @@ from ..common.limits import DRIVER_LIFE, RETRY_WAIT
 from ..driver.base import Driver
 from ..driver.identity import has_identity, identity_of
 from ..driver.rounds import Job, Round
-from ..driver.standin import StandIn, waits_for
+from ..driver.standin import StandIn, Waiting, waits_for
 from ..driver.turns import Failure, Turns, raise_any
 from .devicelocks import DeviceLocks
 from .reasons import required_error
-from .states import States, Trouble
+from .states import Condition, DriverState, States, Trouble
 
 if TYPE_CHECKING:
     from jumpstarter_protocol.jumpstarter.v1.jumpstarter_pb2 import DriverInstanceReport
@@ -130,10 +130,15 @@ class Upkeep:
         """Add to the report of a driver which device it has, and whether that can be used."""
         from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
-        state = self.states.of(str((waits_for(driver) or driver).uuid))
+        state = self._state(driver)
         report.state.CopyFrom(pb.DriverState(condition=state.condition.value, reason=state.reason, hint=state.hint))
         report.identity = self.identity(driver)
         return report
+
+    def _state(self, driver: Driver) -> DriverState:
+        if isinstance(driver, Waiting) and driver.problem:
+            return DriverState(Condition.FAULTY, driver.problem, "correct the configuration")
+        return self.states.of(str((waits_for(driver) or driver).uuid))
 
     # drivers that cannot be used
 
@@ -142,6 +147,8 @@ class Upkeep:
         behind = waits_for(driver) or driver
         trouble = self.states.troubles.get(str(behind.uuid))
         if trouble is None:
+            if isinstance(driver, Waiting) and driver.problem:
+                raise self._state(driver).error()
             return
         loop, ended = asyncio.get_running_loop(), Event()
 
@@ -198,13 +205,13 @@ class Upkeep:
             with self._swapping:
                 if not self._is_over:
                     made.uuid = stand_in.uuid
-                    stand_in.driver = trouble.driver = made
-                    trouble.attempt = again
+                    stand_in.driver = made
                     self._settle()
+                    self._check_place(stand_in, made)
             if stand_in.driver is None:
-                _close(made)
+                _close(made, stand_in)
                 return
-            self._refresh()
+            trouble.driver, trouble.attempt = made, again
             again()
 
         trouble.attempt = attempt
@@ -222,6 +229,19 @@ class Upkeep:
         finally:
             stand_in.pending = None
 
+    def _check_place(self, stand_in: StandIn, made: Driver) -> None:
+        """Take a driver out again that does not fit into the tree."""
+        try:
+            self._refresh()
+        except BaseException:
+            stand_in.driver = None
+            for _, parent in list(_walk(self._root)):
+                for name, child in list(parent.children.items()):
+                    if child is made:
+                        parent.children[name] = cast("Driver", stand_in)
+            _close(made, stand_in)
+            raise
+
     def _settle(self) -> None:
         """Put the drivers that are there in the places of their stand-ins."""
         for _, parent in _walk(self._root):
@@ -237,9 +257,11 @@ def _walk(driver: Driver, path: str = "") -> Iterator[tuple[str, Driver]]:
         yield from _walk(child, f"{path}.{name}" if path else name)
 
 
-def _close(driver: Driver) -> None:
-    for failure in Turns("close").run(driver):
-        logger.warning("closing %s, which came too late: %s", type(driver).__name__, failure.error)
+def _close(driver: Driver, stand_in: StandIn) -> None:
+    """Close a driver that cannot take its place, without those below it that were there before."""
+    others = [other for child in stand_in.children.values() for _, other in _walk(child)]
+    for failure in Turns("close", done=others).run(driver):
+        logger.warning("closing %s, which has no place any more: %s", type(driver).__name__, failure.error)
 
 
 def _warn_of_hanging(failure: Failure) -> None:
