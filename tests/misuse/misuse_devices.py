@@ -43,6 +43,7 @@ FAILURES: dict[str, BaseException | Callable[[], None]] = {
     "faulty": _stuck_relay,
     "absent": exceptions.DeviceAbsentError("no relay with serial 7F3A", "plug it in"),
     "busy": exceptions.BusyError("the relay belongs to ann@lab1 since 12:03", "ask ann to let it go"),
+    "forbidden": exceptions.NotAllowedError("ann may only read", "ask the administrator of the lab"),
     "bug": KeyError("volts"),
     "silent": RuntimeError(),
     "exit": SystemExit(3),

@@ -12,7 +12,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common import exceptions
 from ..common.limits import MAX_MESSAGE
 from ..common.metadata import ERROR_METADATA_KEY
-from .reasons import lost_reason, plain_reason
+from .reasons import is_forbidden, lost_reason, plain_reason
 
 
 class DriverError(exceptions.JumpstarterException):
@@ -178,6 +178,8 @@ def unreachable(error: grpc.RpcError, where: str) -> Exception:
     if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return driver_error(error, "", where)
     details = error.details()  # pyright: ignore[reportAttributeAccessIssue]
+    if is_forbidden(details or ""):
+        return exceptions.NotAllowedError(f"{where}: permission denied", "the exporter belongs to another user")
     return exceptions.ExporterUnreachableError(
         f"no exporter answers at {where}: {plain_reason(details or code.name, where)}"
     )

@@ -13,7 +13,6 @@ _REASONS = (
     ("Socket closed|Connection reset", "it closed the connection; does it speak TLS?"),
     ("Connection refused", "connection refused; is it running?"),
     ("No such file or directory", "there is no such socket; is it running?"),
-    ("[Pp]ermission denied", "permission denied; is it another user's?"),
     ("lookup|[Nn]ame not found|resolv", "the host name is not known; check its spelling"),
     ("unreachable|No route", "there is no way to that host; is the network up?"),
     ("[Tt]imed? ?out|[Dd]eadline", "no answer in time; is it running, and an exporter?"),
@@ -36,6 +35,11 @@ def plain_reason(details: str, where: str = "") -> str:
         if re.search(pattern, details):
             return reason
     return f"{details.rpartition('last error: ')[2]}; is it running?"
+
+
+def is_forbidden(details: str) -> bool:
+    """Whether a socket is there that this user must not use."""
+    return "permission denied" in details.lower()
 
 
 def lost_reason(details: str) -> str | None:
