@@ -44,7 +44,11 @@ def show(value: object) -> str:
     """A value in an error message: one line, not too long, with its type where that is not obvious."""
     if value is None:
         return "nothing (null)"
-    return f"{' '.join(_repr.repr(value).split())} ({type(value).__name__})"
+    try:
+        text = " ".join(_repr.repr(value).split())
+    except ValueError:  # an integer too long for a text
+        text = "a value without a text"
+    return f"{text} ({type(value).__name__})"
 
 
 @dataclass(frozen=True, slots=True)
