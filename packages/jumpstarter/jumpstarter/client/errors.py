@@ -152,7 +152,7 @@ _BY_STATUS = {
 
 
 _DEADLINE = "Deadline Exceeded"
-"""What gRPC says on this side when the time of a call is over."""
+"""What gRPC says on this side, also inside another text, when the time of a call is over."""
 
 
 def _code_of(cls: type[DriverError]) -> str:
@@ -164,8 +164,8 @@ def _code_of(cls: type[DriverError]) -> str:
 def driver_error(error: grpc.RpcError, driver: str, operation: str, timeout: float | None = None) -> DriverError:
     """The exception for a call that failed, of a method of the driver with that path, with its deadline in seconds."""
     call: Any = error  # the errors of both stubs have the call's outcome
-    details = call.details()
-    if timeout is not None and call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and details == _DEADLINE:
+    details: str = call.details() or ""
+    if timeout is not None and call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and _DEADLINE in details:
         details = f"{_DEADLINE} after {timeout:g} s"
     failure = error_of(call.code(), details, driver, operation, call.trailing_metadata())
     failure.__cause__ = error
@@ -231,8 +231,8 @@ def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
             hint = "use a byte stream or a file"
         case "exporter-lost" if (reason := lost_reason(text)) is not None:
             text, _, hint = f"the exporter is gone: {reason}".partition("; ")
-        case "timeout" if text.startswith(_DEADLINE):
-            waited = text.removeprefix(f"{_DEADLINE} after ") if text != _DEADLINE else "the time that the call had"
+        case "timeout" if _DEADLINE in text:
+            waited = text.partition(f"{_DEADLINE} after ")[2] or "the time that the call had"
             code, text, hint = "deadline", f"no answer within {waited}", "give it more with timeout="
         case "unauthenticated":
             hint = "give the right one with --passphrase-file FILE or JMP_GRPC_PASSPHRASE"

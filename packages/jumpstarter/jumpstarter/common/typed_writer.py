@@ -156,9 +156,11 @@ _BASES: tuple[Callable[[Any], Any], ...] = (int, float, list, dict, tuple, set, 
 def _secret(obj: Any) -> str | None:
     """The text in a pydantic secret."""
     kind = cast("type[Any]", type(obj))
-    if kind.__module__.partition(".")[0] == "pydantic" and kind.__name__ == "SecretStr":
-        return obj.get_secret_value()
-    return None
+    if kind.__module__.partition(".")[0] != "pydantic" or not kind.__name__.startswith("Secret"):
+        return None
+    if kind.__name__ != "SecretStr":  # pydantic would write asterisks
+        raise ValueError(f"a {kind.__name__} cannot be sent; use SecretStr")
+    return obj.get_secret_value()
 
 
 def _zoned(kind: str, value: datetime | time) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class ExportedMethod:
         except ValueError as e:
             if name in self.secrets:  # the usual text shows the value
                 expected = expectation(self._annotations[name])
-                raise ValueError(f"{name}: expected {expected}, got something else") from None
+                raise ValueError(f"{name}: expected {expected}, got ***") from None
             raise ValueError(f"{name}: {e}") from e
 
     def _unknown_name(self, kwargs: Mapping[str, Any]) -> str:
