@@ -53,10 +53,11 @@ class Values:
 
     def read(self, response: Response) -> Any:
         """The result, or item of one, in a response."""
-        if not response.HasField("typed_result"):
+        text = response.typed_result
+        if not text:
             return decode_value(response.result)
         try:
-            return loads(response.typed_result, self._resolve)
+            return loads(text, self._resolve)
         except ValueError as e:
             raise JumpstarterException(f"the exporter's answer cannot be read: {e}") from e
 

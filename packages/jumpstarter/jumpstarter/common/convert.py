@@ -15,6 +15,7 @@ from dataclasses import InitVar
 from enum import Enum
 from functools import lru_cache
 from inspect import Parameter
+from pathlib import Path
 from typing import Any, cast
 
 from .annotations import resolved_annotations
@@ -62,7 +63,7 @@ def _make_rule(annotation: Any) -> Rule:
     if type(annotation).__name__ == "TypeAliasType":  # Python 3.12; it may refer to itself
         return Rule(annotation.__name__, lambda value: _rule_for(annotation.__value__).convert(value))
     if isinstance(annotation, type) and annotation in SCALARS:
-        return Rule(annotation.__name__, SCALARS[annotation])
+        return Rule(annotation.__name__, SCALARS[annotation], exact=annotation if annotation is not Path else None)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return enum_rule(annotation)
     return _generic_rule(annotation, typing.get_origin(annotation) or annotation, typing.get_args(annotation))

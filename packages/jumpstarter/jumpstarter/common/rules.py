@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, cast
 
-from .scalars import PASS, SCALARS, ConversionError, Converter, Rule, fail
+from .scalars import PASS, SCALARS, ConversionError, Rule, fail
 from .suggest import did_you_mean
 
 
@@ -94,7 +94,7 @@ def collection_rule(build: Callable[[Iterable[Any]], Any], item: Rule) -> Rule:
     def convert(value: Any) -> Any:
         if not isinstance(value, accepted):
             fail(expected, value)
-        items = _converted_items(item.convert, cast("Iterable[Any]", value))
+        items = _converted_items(item, cast("Iterable[Any]", value))
         try:
             return items if build is list else build(items)
         except TypeError:  # an item that cannot be hashed
@@ -103,7 +103,10 @@ def collection_rule(build: Callable[[Iterable[Any]], Any], item: Rule) -> Rule:
     return Rule(expected, convert)
 
 
-def _converted_items(convert: Converter, values: Iterable[Any]) -> list[Any]:
+def _converted_items(rule: Rule, values: Iterable[Any]) -> list[Any]:
+    if _fits(rule, values):
+        return list(values)
+    convert = rule.convert
     items: list[Any] = []
     for index, value in enumerate(values):
         try:
@@ -123,10 +126,18 @@ def fixed_tuple_rule(members: list[Rule]) -> Rule:
         values = cast("list[Any]", value)
         if len(values) != len(members):
             fail(expected, values)
-        pairs = zip(members, values, strict=True)
-        return tuple(_converted_items(lambda pair: pair[0].convert(pair[1]), pairs))
+        return tuple(_converted_items(Rule(expected, _convert_pair), list(zip(members, values, strict=True))))
 
     return Rule(expected, convert)
+
+
+def _fits(rule: Rule, values: Iterable[Any]) -> bool:
+    """Whether a rule leaves all values as they are, as far as that can be told at once."""
+    return rule is PASS or (rule.exact is not None and {rule.exact}.issuperset(map(type, values)))
+
+
+def _convert_pair(pair: tuple[Rule, Any]) -> Any:
+    return pair[0].convert(pair[1])
 
 
 def mapping_rule(key: Rule, item: Rule) -> Rule:
@@ -137,8 +148,11 @@ def mapping_rule(key: Rule, item: Rule) -> Rule:
     def convert(value: Any) -> Any:
         if not isinstance(value, Mapping):
             fail(expected, value)
+        mapping = cast("Mapping[Any, Any]", value)
+        if _fits(key, mapping) and _fits(item, mapping.values()):
+            return dict(mapping)
         converted: dict[Any, Any] = {}
-        for name, content in cast("Mapping[Any, Any]", value).items():
+        for name, content in mapping.items():
             try:
                 converted[convert_key(name)] = item.convert(content)
             except ConversionError as e:

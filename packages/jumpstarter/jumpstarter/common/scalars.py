@@ -58,6 +58,9 @@ class Rule:
     expected: str
     convert: Converter
 
+    exact: type | None = None
+    """Values of just this type stay as they are; None where one has to look."""
+
 
 def fail(expected: str, value: object, hint: str = "") -> NoReturn:
     """Refuse a value."""

@@ -74,13 +74,14 @@ class ExportedMethod:
         return frozenset(name for name in self.parameters if has_secret(self._annotations.get(name)))
 
     @cached_property
-    def _needs_nothing(self) -> bool:
-        """Whether a call without arguments is complete."""
-        try:
-            self._signature.bind(None)
-        except TypeError:
-            return False
-        return True
+    def _is_simple(self) -> bool:
+        """Whether all parameters can be given by position, and none is a list of further ones."""
+        return all(parameter.kind in _BY_POSITION for parameter in self.parameters.values())
+
+    @cached_property
+    def _least(self) -> int:
+        """How many arguments a simple method needs."""
+        return sum(parameter.default is inspect.Parameter.empty for parameter in self.parameters.values())
 
     def arguments(
         self, driver: object, args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING
@@ -89,8 +90,10 @@ class ExportedMethod:
 
         Raises ValueError that names the parameter, with what was expected and what came.
         """
-        if not args and not kwargs and self._needs_nothing:
-            return (driver,), {}
+        if not kwargs and self._is_simple and self._least <= len(args) <= len(self.parameters):
+            convert = self._converters.get
+            pairs = zip(self.parameters, args, strict=False)
+            return (driver, *[self._argument(name, convert(name), value) for name, value in pairs]), {}
         try:
             bound = self._signature.bind(driver, *args, **kwargs)
         except TypeError as e:
@@ -100,7 +103,9 @@ class ExportedMethod:
                 bound.arguments[name] = self._argument(name, convert, bound.arguments[name])
         return bound.args, bound.kwargs
 
-    def _argument(self, name: str, convert: Callable[[Any], Any], value: Any) -> Any:
+    def _argument(self, name: str, convert: Callable[[Any], Any] | None, value: Any) -> Any:
+        if convert is None:
+            return value
         try:
             match self.parameters[name].kind:
                 case inspect.Parameter.VAR_POSITIONAL:
@@ -150,6 +155,7 @@ def result_annotation(kind: Kind, annotations: Mapping[str, Any]) -> Any:
     return arguments[0] if typing.get_origin(annotation) in ITERATORS and arguments else Any
 
 
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

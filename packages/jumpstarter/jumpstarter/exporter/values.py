@@ -27,8 +27,8 @@ def read_arguments(request: Request, driver: Driver) -> tuple[list[Any], dict[st
 
     Objects are made of the classes that the driver's annotations name.
     """
-    if request.HasField("typed_arguments"):
-        return load_arguments(request.typed_arguments, resolver(type(driver)), checked)
+    if text := request.typed_arguments:
+        return load_arguments(text, resolver(type(driver)), checked)
     return [decode_value(value) for value in request.args], {}
 
 
