@@ -73,6 +73,7 @@ class Bench:
     def __init__(self, lab: Lab, modules: Path) -> None:
         self.lab = lab
         self.lab.environment |= {"PYTHONPATH": str(modules), "TMPDIR": str(lab.directory), "USER": "ann"}
+        self.lab.environment["JMP_LOCK_DIR"] = str(lab.directory)
         self._stack = ExitStack()
 
     def __enter__(self) -> Bench:

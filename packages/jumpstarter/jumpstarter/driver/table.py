@@ -97,7 +97,7 @@ class ExportedMethod:
         try:
             bound = self._signature.bind(driver, *args, **kwargs)
         except TypeError as e:
-            raise ValueError(self._unknown_name(kwargs) or str(e)) from None
+            raise ValueError(self._unknown_name(kwargs) or f"{e}; it takes {self._takes}") from None
         for name, convert in self._converters.items():
             if name in bound.arguments:
                 bound.arguments[name] = self._argument(name, convert, bound.arguments[name])
@@ -119,6 +119,13 @@ class ExportedMethod:
                 expected = expectation(self._annotations[name])
                 raise ValueError(f"{name}: expected {expected}, got ***") from None
             raise ValueError(f"{name}: {e}") from e
+
+    @property
+    def _takes(self) -> str:
+        """The parameters in short: `channel, on=True`."""
+        empty = inspect.Parameter.empty
+        takes = [p.replace(annotation=empty) for p in self.parameters.values()]
+        return ", ".join(str(p) for p in takes) or "none"
 
     def _unknown_name(self, kwargs: Mapping[str, Any]) -> str:
         """What to say of the first argument by name that has no parameter."""

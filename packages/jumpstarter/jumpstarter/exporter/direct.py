@@ -19,10 +19,12 @@ from anyio import CancelScope, Event, create_task_group, open_signal_receiver, t
 from ..common.address import host_port
 from ..common.enums import ExporterStatus
 from ..common.exceptions import BusyError, ConfigurationError
+from ..common.groups import ungrouping
 from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
 from .making import make_drivers
+from .ports import announced, server_of
 from .record import Recorder
 from .redaction import secrets_of
 from .session import Session
@@ -65,6 +67,7 @@ class TcpListener:
 Listener = UnixListener | TcpListener
 
 
+@ungrouping
 async def serve_config(config: ExporterConfigV1Alpha1, listener: Listener, *, ready: Callable[[str], None]) -> None:
     """Serve the devices of a configuration until SIGINT, SIGTERM, SIGHUP or SIGQUIT; a second one ends at once.
 
@@ -176,6 +179,7 @@ async def _serve_tcp(session: Session, listener: TcpListener) -> AsyncGenerator[
         except OSError:
             check_port(listener.host, listener.port)  # says why, in our words
             raise
+        stack.enter_context(announced(listener.host, port, session.config))
         yield host_port(listener.host, port)
 
 
@@ -200,7 +204,8 @@ def check_port(host: str, port: int) -> None:
         except OSError as e:
             match e.errno:
                 case errno.EADDRINUSE:
-                    raise BusyError(f"port {port} on {host} is in use; stop who has it or take another port") from e
+                    reason = f"port {port} on {host} is in use{server_of(host, port)}"
+                    raise BusyError(reason, "stop that one, or take another port") from e
                 case errno.EACCES:
                     reason = f"port {port} on {host}: permission denied; ports below 1024 need privileges"
                     raise PermissionError(reason) from e

@@ -69,6 +69,7 @@ class Session:
         self._instances: dict[str, Driver] = {}
         self._paths: dict[UUID, str] = {}
         self._waiting: dict[str, Waiting] = {}
+        self.config = config
         self.upkeep = Upkeep(root_device, self.tree, tolerance, config)
         self.upkeep.states.on_change.append(self._note_state)
         self.marker = Marker(self.labels.get(NAME_LABEL, ""), config)
