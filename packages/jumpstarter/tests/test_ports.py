@@ -41,7 +41,7 @@ def test_an_exporter_on_all_addresses_has_the_port_of_each(port: int) -> None:
 def test_a_port_of_another_program_is_just_in_use() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(BusyError, match="is in use .Caused.*; stop that one"),
+        pytest.raises(BusyError, match=r"is in use .Caused.*; stop that one"),
     ):
         check_port(*server.getsockname())
 
