@@ -21,11 +21,19 @@ HEAVY = {"pydantic", "pydantic_core", "rich", "yaml", "anyio"}
 CLIENT = "from jumpstarter.client import DriverClient, client_from_path"
 
 
+ON_DEMAND = {
+    "jumpstarter.client.broken",  # of byte streams, which need anyio anyway
+    "jumpstarter.common.tempfile",
+    "jumpstarter.common.utils",
+}
+"""Modules that nothing light imports: public paths of something higher, and what is loaded when it is used."""
+
+
 def packages_below(name: str) -> list[str]:
-    """The modules of a package, without its private names and those that are public paths of something higher."""
+    """The modules of a package, without those that are loaded on demand."""
     package = import_module(name)
     found = [name, *(module.name for module in pkgutil.walk_packages(package.__path__, f"{name}."))]
-    return [module for module in found if module not in ("jumpstarter.common.utils", "jumpstarter.common.tempfile")]
+    return [module for module in found if module not in ON_DEMAND]
 
 
 def driver_packages() -> list[str]:
