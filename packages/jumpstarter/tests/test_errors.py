@@ -15,6 +15,8 @@ import grpc
 import pytest
 from anyio import BrokenResourceError
 from anyio.abc import ObjectStream
+from hypothesis import given
+from hypothesis import strategies as st
 from jumpstarter.client import DriverClient
 from jumpstarter.client.broken import StreamBroken
 from jumpstarter.client.core import DriverError
@@ -424,3 +426,56 @@ def test_cancelling_an_asynchronous_call_ends_it_at_once(driver: Failing, client
         return time.monotonic() - began
 
     assert client.portal.call(cancelled) < 0.5
+
+
+class Mute(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Foreign(exceptions.JumpstarterException):
+    """An exception of a driver package, with a constructor of its own."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+
+
+class ForeignDriverError(DriverError):
+    """The same at the client."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Mute(), "relay.fail: Mute; a fault of the driver; JMP_DEBUG=1 shows where"),
+        (Foreign(3), "relay.fail: 3"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exceptions_of_others_arrive_too(driver: Failing, client: DriverClient, error: Exception, said: str) -> None:
+    driver.error = error
+    assert str(failure(client)) == said
+
+
+def test_errors_derived_by_others_have_all_attributes() -> None:
+    error = ForeignDriverError(3)
+    assert (str(error), error.code, error.driver, error.hint, error.causes) == ("3", "failed", "", "", ())
+
+
+@given(st.text(), st.text(), st.text(), st.lists(st.text(), max_size=8))
+def test_any_error_becomes_a_status_that_fits_in_a_header(message: str, hint: str, device: str, causes: list[str]):
+    error = exceptions.DeviceFaultyError(message, hint)
+    last: BaseException = error
+    for cause in causes:
+        last.__cause__ = RuntimeError(cause)
+        last = last.__cause__
+    found = failure_of(error, driver="relay", device=device, operation="on", with_traceback=True)
+    assert found.status is grpc.StatusCode.UNKNOWN
+    assert found.text.encode()
+    read = jumpstarter_pb2.ErrorDetails.FromString(found.details.SerializeToString())
+    assert (read.code, read.driver, read.operation) == ("faulty", "relay", "on")

@@ -261,7 +261,7 @@ def _plain(code: str, message: str, hint: str = "", *, line: str = "") -> Report
 
 def _ours(error: JumpstarterException) -> Report:
     """A member of the family; one that came over the wire says more."""
-    message = error.message or type(error).__name__
+    message = error.message or str(error) or type(error).__name__
     plain = _plain(code_of(error), message, error.hint)
     remote = {
         name: value for name in ("driver", "device", "operation") if isinstance(value := getattr(error, name, ""), str)

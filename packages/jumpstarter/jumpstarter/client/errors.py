@@ -21,6 +21,27 @@ class DriverError(exceptions.JumpstarterException):
     `str()` is one line: where, what, why; what to do. The attributes have the same in parts.
     """
 
+    code: str = "failed"
+    """Stable word for programs: `absent`, `busy`, `invalid-argument`, ..."""
+
+    driver: str = ""
+    """Path of the driver, its names from the root joined by dots."""
+
+    device: str = ""
+    """Identity of the physical device, where the driver knows one."""
+
+    operation: str = ""
+    """The method that failed."""
+
+    reason: str = ""
+    """The message without the place."""
+
+    causes: Sequence[str] = ()
+    """Class and text of the exceptions behind it, the direct one first."""
+
+    remote_traceback: str = ""
+    """The exporter's traceback, where JMP_DEBUG asked for it."""
+
     def __init__(
         self,
         message: str = "",
@@ -36,24 +57,18 @@ class DriverError(exceptions.JumpstarterException):
     ) -> None:
         super().__init__(message, hint)
         self.code = code or _code_of(type(self))
-        """Stable word for programs: `absent`, `busy`, `invalid-argument`, ..."""
         self.driver = driver
-        """Path of the driver, its names from the root joined by dots."""
         self.device = device
-        """Identity of the physical device, where the driver knows one."""
         self.operation = operation
-        """The method that failed."""
         self.reason = reason or message
-        """The message without the place."""
         self.causes = tuple(causes)
-        """Class and text of the exceptions behind it, the direct one first."""
         self.remote_traceback = remote_traceback
-        """The exporter's traceback, where JMP_DEBUG asked for it."""
         if remote_traceback:
             self.add_note(f"\nOn the exporter:\n{remote_traceback}")
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        text = self.message or Exception.__str__(self)
+        return f"{text}; {self.hint}" if self.hint else text
 
     def parts(self) -> dict[str, Any]:
         """What is known beside message and hint, as this class takes it."""

@@ -12,6 +12,9 @@ import sys
 class JumpstarterException(Exception):
     """Base of the project's own exceptions: `message` says what failed and where, `hint` what to do."""
 
+    message: str = ""  # for subclasses that do not call our __init__
+    hint: str = ""
+
     def __init__(self, message: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
@@ -20,7 +23,8 @@ class JumpstarterException(Exception):
     def __str__(self) -> str:
         """The message, the cause where there is one, and the hint."""
         cause = str(self.__cause__ or "")
-        text = f"{self.message} (Caused by: {cause})" if cause else self.message
+        text = self.message or super().__str__()
+        text = f"{text} (Caused by: {cause})" if cause else text
         return f"{text}; {self.hint}" if self.hint else text
 
     def print(self) -> None:

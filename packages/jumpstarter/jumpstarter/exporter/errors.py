@@ -157,12 +157,20 @@ def _broken_stream(error: BaseException) -> str | None:
 
 def _text(error: BaseException) -> str:
     """The exception's own text with its notes; with its name too where the text alone says little."""
-    text = str(error)
+    text = _str(error)
     if isinstance(error, JumpstarterException):
         text = text.removesuffix(f"; {error.hint}") if error.hint else text
     elif text and isinstance(error, (*_FAULTS, SystemExit, KeyboardInterrupt)):
         text = f"{type(error).__name__}: {text}"
-    return "; ".join([text or type(error).__name__, *getattr(error, "__notes__", ())])
+    return "; ".join([text or type(error).__name__, *map(str, getattr(error, "__notes__", ()))])
+
+
+def _str(error: BaseException) -> str:
+    """The text of an exception, nothing where it fails to say it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 a class of somebody else: its call has failed all the same
+        return ""
 
 
 def _joined(texts: list[str]) -> str:
@@ -177,12 +185,12 @@ def _hint(error: BaseException, code: str) -> str:
     hint = getattr(error, "hint", None)
     if isinstance(hint, str) and hint:
         return hint
-    if isinstance(error, OSError) and error.errno is not None and str(error).startswith("[Errno"):
+    if isinstance(error, OSError) and error.errno is not None and _str(error).startswith("[Errno"):
         return _HINTS.get(error.errno, "")
     if type(error).__name__ == "PydanticSerializationError":
         return "a fault of the driver: let it return plain values, a dataclass or a model"
     if isinstance(error, SystemExit | KeyboardInterrupt) or (
-        code == "failed" and (isinstance(error, _FAULTS) or not str(error))
+        code == "failed" and (isinstance(error, _FAULTS) or not _str(error))
     ):
         return "a fault of the driver; JMP_DEBUG=1 shows where"
     return ""
@@ -203,7 +211,8 @@ def _behind(error: BaseException) -> BaseException | None:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = _str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _traceback(error: BaseException) -> str:
