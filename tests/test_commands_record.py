@@ -119,6 +119,7 @@ def test_a_session_is_shown_as_a_timeline(lab: Lab):
 
 def test_sessions_are_listed_with_how_they_ended(lab: Lab):
     with lab.exporter() as exporter:
+        lab.run("j", "power", "on")
         listed = lab.run("jmp", "record", "list")
         assert "goes on" in listed.stdout, listed
         exporter.stop(signal.SIGKILL)
@@ -135,7 +136,7 @@ def test_sessions_are_listed_with_how_they_ended(lab: Lab):
 
 def test_records_are_private(lab: Lab):
     with lab.exporter():
-        pass
+        lab.run("j", "power", "on")
     [path] = records(lab).glob("demo/*")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -207,6 +208,7 @@ def test_a_client_that_is_killed_is_on_record(lab: Lab, slow: Path):
 
 def test_a_record_can_be_followed(lab: Lab):
     with lab.exporter() as exporter:
+        lab.run("j", "power", "read", "--count", "1")
         follower = subprocess.Popen(
             ["jmp", "record", "show", "--follow", "--kind", "calls", "--driver", "power"],
             env=lab.environment,
@@ -216,6 +218,7 @@ def test_a_record_can_be_followed(lab: Lab):
         try:
             assert follower.stdout is not None
             assert "exporter demo" in follower.stdout.readline()
+            assert "power.read()" in follower.stdout.readline()
             for command in ("on", "off"):
                 lab.run("j", "power", command)
                 assert f"power.{command}()" in follower.stdout.readline()
@@ -248,7 +251,7 @@ def test_what_is_shown_can_be_chosen(lab: Lab, slow: Path):
 def test_what_cannot_be_shown_is_told_in_one_line(lab: Lab, options: list[str], said: str):
     for _ in range(2):
         with lab.exporter():
-            pass
+            lab.run("j", "power", "on")
     done = lab.run("jmp", "record", "show", *options)
     assert done.returncode == 2
     assert said in done.stderr

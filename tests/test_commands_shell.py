@@ -22,10 +22,12 @@ SHOW = 'import json, os; print(json.dumps({k: v for k, v in os.environ.items() i
 
 
 def attached(lab: Lab, *options: str | Path, **environment: str) -> dict[str, str]:
-    """The variables that a command sees in `jmp shell`."""
+    """The variables that a command sees in `jmp shell`, without its session's token."""
     done = lab.run("jmp", "shell", *options, "--", "python", "-c", SHOW, **environment)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    seen = json.loads(done.stdout)
+    assert len(seen.pop("JMP_SESSION")) >= 32
+    return seen
 
 
 def test_a_file_is_served_for_one_command(lab: Lab):

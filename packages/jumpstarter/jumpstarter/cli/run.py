@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..common.env import JMP_GRPC_PASSPHRASE
+from ..common.exceptions import HookFailedError
 from . import errors, options
 from .group import examples
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--tls-key", "key", metavar="FILE", help="Private key of the certificate, in PEM.")
 @options.passphrase_options
 @click.option("--supervise", is_flag=True, help="Start the exporter again when it dies.")
+@click.option("--observers", is_flag=True, help="Let others than the session's holder call what changes nothing.")
 @click.pass_obj
 def run(
     log_level: str | None,
@@ -50,6 +53,7 @@ def run(
     passphrase: str | None,
     passphrase_file: str | None,
     supervise: bool,
+    observers: bool,
 ) -> int:
     """Serve the devices of a configuration until stopped (Ctrl-C or SIGTERM).
 
@@ -73,7 +77,7 @@ def run(
     os.environ.pop(JMP_GRPC_PASSPHRASE, None)  # not for the processes that drivers start
     config = options.load_config(exporter_config, exporter)
     assert config is not None
-    _serve(config, listener or _unix_listener(config), log_level or "INFO")
+    _serve(config, listener or _unix_listener(config), log_level or "INFO", observers)
     return errors.OK
 
 
@@ -109,7 +113,7 @@ def _unix_listener(config: ExporterConfigV1Alpha1) -> Listener:
     return UnixListener(name=config.metadata.name)
 
 
-def _serve(config: ExporterConfigV1Alpha1, listener: Listener, log_level: str) -> None:
+def _serve(config: ExporterConfigV1Alpha1, listener: Listener, log_level: str, observers: bool) -> None:
     from anyio import run
 
     from ..exporter.direct import serve_config
@@ -118,7 +122,12 @@ def _serve(config: ExporterConfigV1Alpha1, listener: Listener, log_level: str) -
     logs.to_stderr(log_level)
 
     async def serve() -> None:
-        await serve_config(config, listener, ready=lambda address: _announce(config.metadata.name, listener, address))
+        name = config.metadata.name
+        ready = partial(_announce, name, listener)
+        try:
+            await serve_config(config, listener, ready=ready, observers=observers)
+        except HookFailedError as e:
+            raise errors.CommandError(str(e), 1) from e  # as the hook's onFailure: exit says
         errors.exit_soon(errors.OK)  # a call that a driver does not give up must not keep the process
 
     run(serve)

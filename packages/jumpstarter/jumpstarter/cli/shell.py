@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from math import inf
 from pathlib import Path
 
 import click
 
+from ..common.failures import code_of, exit_of
 from . import attach, errors, logs, options, prompt
-from .attach import Attachment
+from .attach import Attachment, Terms
 from .child import run_child
 from .group import examples
 from .running import running_exporter
@@ -30,6 +32,14 @@ from .running import running_exporter
 @click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text.")
 @click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's.")
 @options.passphrase_options
+@click.option(
+    "--wait",
+    is_flag=False,
+    flag_value=inf,
+    type=click.FloatRange(min=0),
+    metavar="[SECONDS]",
+    help="Wait for your turn when somebody else has the exporter, for ever or so long.",
+)
 @click.option("--exporter-logs", is_flag=True, help="Show the exporter's log on stderr.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -44,13 +54,14 @@ def shell(
     tls_ca: str | None,
     passphrase: str | None,
     passphrase_file: str | None,
+    wait: float | None,
     exporter_logs: bool,
     command: tuple[str, ...],
 ) -> int:
     """Run COMMAND, or a shell, with the devices of an exporter attached.
 
-    Inside, `j` uses the devices. The status of COMMAND is the status of `jmp shell`. The passphrase can also stand in
-    JMP_GRPC_PASSPHRASE.
+    Inside, `j` uses the devices, and nobody else can. The status of COMMAND is the status of `jmp shell`. The
+    passphrase can also stand in JMP_GRPC_PASSPHRASE.
     """
     chosen = [exporter_config, exporter, name, socket, address]
     if sum(choice is not None for choice in chosen) > 1:
@@ -58,23 +69,30 @@ def shell(
     if address is None and (insecure or tls_ca or passphrase or passphrase_file):
         raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
     config = options.load_config(exporter_config, exporter)
+    if config is not None and wait is not None:
+        raise click.UsageError("--wait is for an exporter that runs already; nobody else has the one of a file")
+    terms = Terms(
+        purpose=Path(command[0]).name if command else "a shell",  # the arguments may have secrets
+        wait=None if wait == inf else wait or 0,
+        logs=exporter_logs,
+    )
     attached: AbstractContextManager[Attachment]
     if config is not None:
         logs.to_stderr(log_level or ("INFO" if exporter_logs else "WARNING"))
-        attached = attach.local(config)
+        attached = attach.local(config, terms)
     else:
         logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
         if address is not None:
             secret = options.find_passphrase(passphrase, passphrase_file)
-            attached = attach.tcp(
-                check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, exporter_logs
-            )
+            attached = attach.tcp(check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, terms)
         else:
-            attached = attach.unix(Path(socket) if socket else running_exporter(name), exporter_logs)
+            attached = attach.unix(Path(socket) if socket else running_exporter(name), terms)
     status = errors.OK
     try:
         with attached as attachment:
             status = _run(attachment, list(command))
+            if status == errors.OK and attachment.session is not None and attachment.session.error is not None:
+                status = exit_of(code_of(attachment.session.error))  # what the command did late, it did in vain
     except Exception as e:
         if status == errors.OK:
             raise

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from ..common.limits import CONNECT_TIMEOUT
 from ..streams.portal import LazyPortal
-from .connection import Connection, Endpoint, Stub
+from .connection import Connection, Endpoint, Stub, in_session
 from .errors import unreachable
 from .tree import Policy, build_tree
 from .values import Values
@@ -24,12 +24,27 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connect(endpoint: Endpoint, policy: Policy, portal: Portal | None = None) -> Generator[DriverClient]:
+def connect(
+    endpoint: Endpoint,
+    policy: Policy,
+    portal: Portal | None = None,
+    *,
+    hold: str | None = None,
+    wait: float | None = 0,
+) -> Generator[DriverClient]:
     """Connect to an exporter from blocking code; yields the client of its root.
 
-    No event loop runs until something asynchronous is used. Raises ExporterUnreachableError after CONNECT_TIMEOUT.
+    With `hold`, which says what for, nobody else can use the exporter meanwhile, and its devices are handed back at the
+    end; BusyError when it is somebody else's for more than `wait` seconds, None for ever. In a session of `jmp shell`,
+    that one is used. No event loop runs until something asynchronous is used. Raises ExporterUnreachableError after
+    CONNECT_TIMEOUT.
     """
+    endpoint = in_session(endpoint)
     with ExitStack() as stack:
+        if hold is not None and endpoint.session is None:
+            from .holding import holding
+
+            endpoint = stack.enter_context(holding(endpoint, purpose=hold, wait=wait)).endpoint
         portal = portal or LazyPortal()
         connection = Connection(portal, stack, endpoint=endpoint)
         assert connection.blocking is not None
@@ -58,16 +73,26 @@ async def client_from_path(
 
     `path` is a unix socket, or host:port for TCP, with TLS unless `insecure`. Raises ExporterUnreachableError.
     """
-    endpoint = Endpoint(
+    endpoint = in_session(_endpoint(path, tls_config, grpc_options, insecure, passphrase))
+    async with endpoint.open(grpc.aio) as channel:
+        connection = Connection(portal, stack, endpoint=endpoint, channel=channel)
+        yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
+
+
+def _endpoint(
+    path: str,
+    tls_config: TLSConfigV1Alpha1 | None,
+    grpc_options: Mapping[str, int | str] | None,
+    insecure: bool,
+    passphrase: str | None,
+) -> Endpoint:
+    return Endpoint(
         path,
         insecure=insecure,
         passphrase=passphrase,
         ca=b64decode(tls_config.ca).decode() if tls_config is not None and tls_config.ca else None,
         options=dict(grpc_options or {}),
     )
-    async with endpoint.open(grpc.aio) as channel:
-        connection = Connection(portal, stack, endpoint=endpoint, channel=channel)
-        yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
 
 
 @asynccontextmanager

@@ -11,15 +11,15 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from ..common.env import JMP_DEBUG
+from ..common.env import JMP_DEBUG, JMP_SESSION, JUMPSTARTER_HOST
 from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
-from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY
+from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY, SESSION_METADATA_KEY
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
@@ -42,6 +42,9 @@ class Endpoint:
     ca: str | None = None
     """PEM text of the authorities to trust; the system's if None."""
 
+    session: str | None = field(default=None, repr=False)
+    """Token of the session that calls belong to."""
+
     options: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
     """gRPC channel options over the defaults."""
 
@@ -58,8 +61,14 @@ class Endpoint:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Metadata of every call."""
-        passphrase = ((PASSPHRASE_METADATA_KEY, self.passphrase),) if self.passphrase and self.is_tcp else ()
-        return (*passphrase, (DEBUG_METADATA_KEY, "1")) if os.environ.get(JMP_DEBUG) else passphrase
+        metadata: list[tuple[str, str]] = []
+        if self.passphrase and self.is_tcp:
+            metadata.append((PASSPHRASE_METADATA_KEY, self.passphrase))
+        if self.session:
+            metadata.append((SESSION_METADATA_KEY, self.session))
+        if os.environ.get(JMP_DEBUG):
+            metadata.append((DEBUG_METADATA_KEY, "1"))
+        return tuple(metadata)
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         return list({**dict(TCP_OPTIONS if self.is_tcp else UNIX_OPTIONS), **self.options}.items())
@@ -76,6 +85,13 @@ class Endpoint:
         if credentials is None:
             return module.insecure_channel(self.target, options=options)
         return module.secure_channel(self.target, credentials, options=options)
+
+
+def in_session(endpoint: Endpoint) -> Endpoint:
+    """The endpoint with the session that this process belongs to, if that is one of the same exporter."""
+    if endpoint.session is None and os.environ.get(JUMPSTARTER_HOST) == endpoint.address:
+        return replace(endpoint, session=os.environ.get(JMP_SESSION) or None)
+    return endpoint
 
 
 class Stub:

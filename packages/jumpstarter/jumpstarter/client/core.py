@@ -25,6 +25,7 @@ from .errors import (
     ExporterLost,
     ExporterNotReady,
     NotAllowed,
+    SessionEnded,
     driver_error,
     error_of_call,
 )
@@ -46,6 +47,7 @@ __all__ = (
     "ExporterLost",
     "ExporterNotReady",
     "NotAllowed",
+    "SessionEnded",
 )
 
 Request = TypeVar("Request", pb.DriverCallRequest, pb.StreamingDriverCallRequest)

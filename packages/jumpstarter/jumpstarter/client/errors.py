@@ -124,6 +124,10 @@ class ExporterLost(DriverError, exceptions.ConnectionError):
     """The exporter cannot be reached, or went away during the call."""
 
 
+class SessionEnded(DriverError, exceptions.SessionEndedError):
+    """The session that the call belongs to has ended; the message says why."""
+
+
 class NotAllowed(DriverError, exceptions.NotAllowedError, PermissionError):
     """The exporter does not let this client in, or not do that."""
 
@@ -144,6 +148,9 @@ _BY_CODE: dict[str, type[DriverError]] = {
     "limit": LimitReached,
     "busy": DriverBusy,
     "not-ready": ExporterNotReady,
+    "hook-failed": ExporterNotReady,
+    "session-ended": SessionEnded,
+    "stopping": ExporterLost,
     "not-allowed": NotAllowed,
     "unauthenticated": NotAllowed,
     "exporter-lost": ExporterLost,

@@ -49,6 +49,18 @@ class BusyError(JumpstarterException):
     """The address, session or device belongs to somebody else; the message says to whom."""
 
 
+class SessionEndedError(ConnectionError):
+    """The session that a call belongs to has ended; the message says why."""
+
+
+class ExporterStoppingError(ConnectionError):
+    """The exporter is about to end, and takes no more calls."""
+
+
+class HookFailedError(JumpstarterException):
+    """A script that runs around the sessions of an exporter failed, so that it cannot be used."""
+
+
 class DeviceAbsentError(JumpstarterException):
     """The device of a driver is not there: unplugged, switched off, or of another serial number."""
 

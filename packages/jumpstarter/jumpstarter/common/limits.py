@@ -87,14 +87,47 @@ RECORDS_BYTES = 128 << 20
 RECORD_QUEUE = 4096
 """Entries that wait to be written to a record; further ones are counted, and lost."""
 
+STATUS_HISTORY = 256
+"""Changes of its status that an exporter keeps for readers that are slow."""
+
+STATUS_WAIT = 20.0
+"""Seconds until an exporter answers the question for its next status although there is none."""
+
+IDLE_SESSION = 600.0
+"""Seconds without a call or stream after which a session ends that nobody began explicitly."""
+
+CANCEL_CALLS = 10.0
+"""Seconds that the calls of a session that has ended get to end, too, before the exporter goes on without them."""
+
+HOOK_AT_STOP = 5.0
+"""Seconds that the script after a session gets when the exporter is told to stop."""
+
+HOOK_FAILED_SHOWN = 1.0
+"""Seconds for which the status says that a script after a session has failed, before it goes on."""
+
+HOOK_RETRY = 1.0, 30.0
+"""Seconds until a script that failed before a session is tried again: at first, and at most."""
+
+PROBE_HOLDER = 2.0
+"""Seconds in which the holder of a session has to answer when its user comes back for another one."""
+
+PREPARE_WAIT = 15.0
+"""Seconds that a call waits for the exporter to be ready between two sessions."""
+
+MAX_WAITING = 64
+"""Clients that wait for a session at a time."""
+
+SIGN_OF_LIFE = 5.0
+"""Seconds between the signs of life of an exporter that takes a session back."""
+
 UNCLAIMED_RESOURCE = 60.0
 """Seconds that an offered byte stream waits for the call that uses it."""
 
 IGNORED_RESOURCE = 1.0
 """Seconds that it lives on after a call that got it and did not open it."""
 
-DRAIN = 8.0
-"""Seconds that calls which still run get to end before their drivers are closed."""
+DRAIN = 5.0
+"""Seconds that calls get to end, which still run at the end of the last session, before drivers are closed."""
 
 DRIVER_LIFE = 10.0
 """Seconds that a driver has to be made, to reset, to hand back its device, or to close."""

@@ -17,6 +17,9 @@ ERROR_METADATA_KEY = "x-jmp-error-bin"
 DEBUG_METADATA_KEY = "x-jmp-debug"
 """gRPC metadata: the client wants tracebacks."""
 
+SESSION_METADATA_KEY = "x-jmp-session"
+"""gRPC metadata: the token of the session that a call belongs to."""
+
 CLIENT_LABEL = "jumpstarter.dev/client"
 """Label: dotted path of the Python class of an instance's client."""
 

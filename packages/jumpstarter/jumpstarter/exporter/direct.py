@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, create_task_group, open_signal_receiver, to_thread
 
 from ..common.address import host_port
-from ..common.enums import ExporterStatus
-from ..common.exceptions import BusyError, ConfigurationError
+from ..common.exceptions import BusyError, ConfigurationError, HookFailedError
 from ..common.groups import ungrouping
 from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
+from .changes import first_of
+from .gate import Gate, OwnersGate
+from .leasehooks import LeaseHooks
+from .life import SessionLife
 from .making import make_drivers
+from .ownership import Ownership
 from .ports import announced, server_of
 from .record import Recorder
 from .redaction import secrets_of
@@ -68,39 +72,70 @@ Listener = UnixListener | TcpListener
 
 
 @ungrouping
-async def serve_config(config: ExporterConfigV1Alpha1, listener: Listener, *, ready: Callable[[str], None]) -> None:
+async def serve_config(
+    config: ExporterConfigV1Alpha1, listener: Listener, *, ready: Callable[[str], None], observers: bool = False
+) -> None:
     """Serve the devices of a configuration until SIGINT, SIGTERM, SIGHUP or SIGQUIT; a second one ends at once.
 
-    `ready` is called with the address as soon as clients can connect. Raises ConfigurationError when the drivers
-    cannot be made or the listener is wrong, BusyError when the address belongs to somebody else.
+    One client holds them at a time; with `observers`, the others may call methods that are marked as read-only. `ready`
+    is called with the address as soon as the devices can be used. Raises ConfigurationError when the drivers cannot be
+    made or the listener is wrong, BusyError when the address belongs to somebody else, HookFailedError when a hook that
+    fails is to end the exporter.
     """
+    failure: HookFailedError | None = None
     async with create_task_group() as tasks:
         stop = Event()
         await tasks.start(_watch_signals, stop)
-        async with serving(config, listener) as address:
-            if not stop.is_set():
+        async with _serving(config, listener, observers) as (address, life):
+
+            async def announce() -> None:
+                await life.offered()
                 ready(address)
-            await stop.wait()
+
+            tasks.start_soon(announce)
+            await first_of(stop.wait, life.over)
             logger.info("stopping")
+            failure = life.failure
         tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager
 async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGenerator[str]:
     """Serve the devices of a configuration for as long as the context lasts; yields the address."""
-    if isinstance(listener, TcpListener):
-        listener = replace(listener, host=await to_thread.run_sync(resolve, listener.host))
-        check_port(listener.host, listener.port)  # before a driver touches anything
-        async with _session(config, listener.passphrase) as session, _serve_tcp(session, listener) as address:
-            yield address
-        return
-    with claim(listener.name, str(config.path)) if listener.name is not None else nullcontext() as path:
-        async with _session(config) as session, session.serve_unix_async(path) as used:
-            yield str(used)
+    async with _serving(config, listener) as (address, life):
+        await life.tried()
+        yield address
 
 
 @asynccontextmanager
-async def _session(config: ExporterConfigV1Alpha1, passphrase: str | None = None) -> AsyncGenerator[Session]:
+async def _serving(
+    config: ExporterConfigV1Alpha1, listener: Listener, observers: bool = False
+) -> AsyncGenerator[tuple[str, SessionLife]]:
+    """The same with the sessions' life, which is not waited for."""
+    ownership = Ownership(observers=observers)
+    async with AsyncExitStack() as stack:
+        path = None
+        if isinstance(listener, TcpListener):
+            listener = replace(listener, host=await to_thread.run_sync(resolve, listener.host))
+            check_port(listener.host, listener.port)  # before a driver touches anything
+        elif listener.name is not None:
+            path = stack.enter_context(claim(listener.name, str(config.path)))
+        session = await stack.enter_async_context(_session(config, listener))
+        gate = OwnersGate(session, ownership, is_private=listener == UnixListener())
+        if isinstance(listener, TcpListener):
+            address = await stack.enter_async_context(_serve_tcp(session, listener, gate))
+        else:
+            address = str(await stack.enter_async_context(session.serve_unix_async(path, gate=gate)))
+        life = SessionLife(session, ownership, LeaseHooks(session, config.hooks, config.metadata.name))
+        await stack.enter_async_context(life.running())
+        yield address, life
+
+
+@asynccontextmanager
+async def _session(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGenerator[Session]:
+    passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
     made = await to_thread.run_sync(make_drivers, config)
     secrets = [*secrets_of(made.root), *(secret for secret in (config.token, passphrase) if secret)]
     record = Recorder.of(config.metadata.name, secrets)
@@ -113,16 +148,8 @@ async def _session(config: ExporterConfigV1Alpha1, passphrase: str | None = None
             tolerance=Tolerance(made.required),
             config=str(config.path or ""),
         ) as session:
-            record.begin(session=session.uuid, config=str(config.path))
             await session.make_good()
-            session.marker.begin()
-            session.update_status(ExporterStatus.LEASE_READY)
-            try:
-                yield session
-            finally:
-                with CancelScope(shield=True):
-                    await session.release()
-        record.end("the exporter stopped")
+            yield session
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(record.close)
@@ -158,7 +185,7 @@ def _no_password() -> str:
 
 
 @asynccontextmanager
-async def _serve_tcp(session: Session, listener: TcpListener) -> AsyncGenerator[str]:
+async def _serve_tcp(session: Session, listener: TcpListener, gate: Gate) -> AsyncGenerator[str]:
     credentials = None
     if listener.tls is not None:
         from grpc import ssl_server_credentials
@@ -172,7 +199,7 @@ async def _serve_tcp(session: Session, listener: TcpListener) -> AsyncGenerator[
         interceptors.append(PassphraseInterceptor(listener.passphrase))
     async with AsyncExitStack() as stack:
         server = session.serve_tcp_async(
-            listener.host, listener.port, tls_credentials=credentials, interceptors=interceptors
+            listener.host, listener.port, tls_credentials=credentials, interceptors=interceptors, gate=gate
         )
         try:
             port = await stack.enter_async_context(server)

@@ -7,20 +7,25 @@ from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
+from anyio import move_on_after
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
+from ..common.limits import STATUS_WAIT
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, Method, exporter_methods
 from ..driver.base import Driver
 from ..driver.describe import describe_type
-from ..driver.table import ExportedMethod
+from ..driver.table import ExportedMethod, Kind, exported_methods
 from ..streams import frames
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
+from .gate import Gate
 from .logging import LogLine, driver_type
+from .ownership import Tenure
 from .recordentries import Running
 from .session import Session
+from .status import StatusReport
 from .streams import offers_in, serve_stream
 from .values import ADDITIONS, read_arguments, write_items, write_result
 
@@ -31,8 +36,9 @@ Context = Any
 class SessionService:
     """The two services of a session, as handlers for a gRPC server."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, gate: Gate | None = None) -> None:
         self._session = session
+        self._gate = gate or Gate(session)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
         """Handlers of ExporterService and RouterService."""
@@ -68,13 +74,12 @@ class SessionService:
         )
 
     async def get_status(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
-        current = self._session.status.current
-        return pb.GetStatusResponse(
-            status=current.status.name_on_wire,
-            message=current.message,
-            status_version=current.version,
-            previous_status=current.previous.name_on_wire if current.previous is not None else None,
-        )
+        board = self._session.status
+        report = board.current
+        if request.HasField("after_version"):
+            with move_on_after(STATUS_WAIT):
+                report = await board.next(request.after_version)
+        return _status_response(report)
 
     async def log_stream(self, request: Empty, context: Context) -> None:
         async with aclosing(self._session.log.read()) as lines:
@@ -83,14 +88,18 @@ class SessionService:
 
     # calls
 
+    async def _admit(self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, context: Context) -> Tenure:
+        """What a call belongs to. Raises where it may not run."""
+        method = exported_methods(type(self._session.instance(request.uuid))).get(request.method)
+        return await self._gate.admit(context, read_only=method is not None and method.options.read_only)
+
     def _dispatch(
-        self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, streaming: bool
+        self, request: pb.DriverCallRequest | pb.StreamingDriverCallRequest, kind: Kind
     ) -> tuple[Driver, ExportedMethod, Arguments, Running]:
         """The driver and method that a request names, its arguments, converted, and the call as it is recorded."""
         session = self._session
-        session.check_ready()
         driver = session.instance(request.uuid)
-        method = session.method(driver, request.method, "streamingcall" if streaming else "call")
+        method = session.method(driver, request.method, kind)
         args, kwargs = read_arguments(request, driver)
         noted = session.record.call(session.path(driver), method.name, method.function, args, kwargs)
         try:
@@ -101,29 +110,31 @@ class SessionService:
 
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
         try:
-            await self._session.check_usable(request.uuid)
-            driver, method, arguments, noted = self._dispatch(request, streaming=False)
-            response = pb.DriverCallResponse()
-            with noted, offers_in(driver, arguments):
-                result = await self._session.calls.call(driver, method, arguments)
-                write_result(response, result, method, request.typed)
-            self._session.succeeded(driver)
+            with await self._admit(request, context):
+                await self._session.check_usable(request.uuid)
+                driver, method, arguments, noted = self._dispatch(request, "call")
+                response = pb.DriverCallResponse()
+                with noted, offers_in(driver, arguments):
+                    result = await self._session.calls.call(driver, method, arguments)
+                    write_result(response, result, method, request.typed)
+                self._session.succeeded(driver)
             return response
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
     async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
-            await self._session.check_usable(request.uuid)
-            driver, method, arguments, noted = self._dispatch(request, streaming=True)
-            noted.items = 0
-            with noted, offers_in(driver, arguments):
-                async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
-                    async for batch in batches:
-                        noted.items += len(batch)
-                        for response in write_items(batch, method, request.typed):
-                            await context.write(response)
-            self._session.succeeded(driver)
+            with await self._admit(request, context):
+                await self._session.check_usable(request.uuid)
+                driver, method, arguments, noted = self._dispatch(request, "streamingcall")
+                noted.items = 0
+                with noted, offers_in(driver, arguments):
+                    async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
+                        async for batch in batches:
+                            noted.items += len(batch)
+                            for response in write_items(batch, method, request.typed):
+                                await context.write(response)
+                self._session.succeeded(driver)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
 
@@ -136,19 +147,35 @@ class SessionService:
 
     async def reset(self, request: pb.ResetRequest, context: Context) -> pb.ResetResponse:
         try:
-            self._session.check_ready()
-            await self._session.reset()
+            with await self._gate.admit(context):
+                await self._session.reset()
         except DRIVER_FAILURES as e:
             await refuse(self._session, context, "", "reset", e)
         return pb.ResetResponse()
 
     async def end_session(self, request: pb.EndSessionRequest, context: Context) -> pb.EndSessionResponse:
-        return pb.EndSessionResponse(success=False, message="this session has no lease; it ends when you disconnect")
+        ended, text = await self._gate.end_session(context)
+        return pb.EndSessionResponse(success=ended, message=text)
 
     # byte streams
 
     async def stream(self, requests: Any, context: Context) -> None:
-        await serve_stream(self._session, context)
+        await serve_stream(self._session, self._gate, context)
+
+
+def _status_response(report: StatusReport) -> pb.GetStatusResponse:
+    response = pb.GetStatusResponse(
+        status=report.status.name_on_wire,
+        message=report.message,
+        status_version=report.version,
+        previous_status=report.previous.name_on_wire if report.previous is not None else None,
+    )
+    if (holder := report.holder) is not None:
+        response.holder.MergeFrom(
+            pb.SessionHolder(user=holder.user, host=holder.host, pid=holder.pid, purpose=holder.purpose)
+        )
+        response.holder.since.FromNanoseconds(int(holder.since * 1e9))
+    return response
 
 
 def _log_response(line: LogLine) -> pb.LogStreamResponse:

@@ -37,6 +37,8 @@ from .upkeep import Tolerance, Upkeep
 if TYPE_CHECKING:
     import grpc
 
+    from .gate import Gate
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ class Session:
         self.marker = Marker(self.labels.get(NAME_LABEL, ""), config)
         self.tree()
         self.calls = Calls(self.path)
+        self._servers = 0
         self._streams: Counter[str] = Counter()
 
     # life
@@ -249,11 +252,13 @@ class Session:
     # serving
 
     @asynccontextmanager
-    async def serve_unix_async(self, path: str | os.PathLike[str] | None = None) -> AsyncGenerator[Path]:
+    async def serve_unix_async(
+        self, path: str | os.PathLike[str] | None = None, *, gate: Gate | None = None
+    ) -> AsyncGenerator[Path]:
         """Serve on a unix socket that only this user can use, by default a temporary one; yields its path."""
         with ExitStack() as stack:
             socket_path = Path(path) if path is not None else stack.enter_context(TemporarySocket())
-            async with self._server() as server:
+            async with self._server(gate=gate) as server:
                 server.add_insecure_port(f"unix:{socket_path}")
                 socket_path.chmod(0o600)
                 await server.start()
@@ -267,9 +272,10 @@ class Session:
         *,
         tls_credentials: grpc.ServerCredentials | None = None,
         interceptors: Sequence[Any] | None = None,
+        gate: Gate | None = None,
     ) -> AsyncGenerator[int]:
         """Serve on a TCP port, 0 for any; yields the port. OSError where it cannot be bound."""
-        async with self._server(interceptors) as server:
+        async with self._server(interceptors, gate) as server:
             address = host_port(host, port)
             try:
                 if tls_credentials is None:
@@ -282,20 +288,23 @@ class Session:
             yield bound
 
     @asynccontextmanager
-    async def _server(self, interceptors: Sequence[Any] | None = None) -> AsyncGenerator[Any]:
+    async def _server(self, interceptors: Sequence[Any] | None = None, gate: Gate | None = None) -> AsyncGenerator[Any]:
         import grpc
 
         from ..common.limits import SERVER_OPTIONS
         from .service import SessionService
 
         server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=list(interceptors or ()))
-        server.add_generic_rpc_handlers(SessionService(self).handlers())
+        server.add_generic_rpc_handlers(SessionService(self, gate).handlers())
+        self._servers += 1
         try:
             yield server
         finally:
             with CancelScope(shield=True):
                 await server.stop(None)
-                await self._idle()
+                self._servers -= 1
+                if not self._servers:
+                    await self._idle()
 
     @contextmanager
     def serve_unix(self) -> Generator[Path]:

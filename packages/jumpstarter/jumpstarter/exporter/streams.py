@@ -19,11 +19,12 @@ from ..streams.metadata import MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
+from .gate import Gate
 from .recordentries import Running
 from .session import Session
 
 
-async def serve_stream(session: Session, context: Any) -> None:
+async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
     """Serve one stream call; `request` in its metadata says to what."""
     opened, request = False, dict[str, Any]()
 
@@ -33,11 +34,14 @@ async def serve_stream(session: Session, context: Any) -> None:
         opened = True
 
     try:
-        session.check_ready()
         request = _request(context)
-        await session.check_usable(str(request.get("uuid")))
-        driver = session.instance(str(request.get("uuid")))
-        with session.stream_of(context.peer()):
+        if request["kind"] == "session":
+            await gate.serve_session(request, context, opening)
+            return
+        session.instance(str(request.get("uuid")))
+        with await gate.admit(context), session.stream_of(context.peer()):
+            await session.check_usable(str(request.get("uuid")))
+            driver = session.instance(str(request.get("uuid")))
             if request["kind"] == "driver":
                 await _serve_device(session, driver, str(request.get("method")), context, opening)
             else:
@@ -59,7 +63,7 @@ def _request(context: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError("stream: metadata 'request' is not JSON") from None
     fields = cast("dict[str, Any]", request) if isinstance(request, dict) else {}
-    if fields.get("kind") not in ("driver", "resource"):
+    if fields.get("kind") not in ("driver", "resource", "session"):
         raise ValueError("stream: metadata 'request' has no kind 'driver' or 'resource'")
     return fields
 

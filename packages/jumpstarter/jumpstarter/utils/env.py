@@ -31,7 +31,12 @@ def endpoint_from_env(environ: Mapping[str, str] = os.environ) -> Endpoint:
             f"{names.JUMPSTARTER_HOST} is not set: run this inside `jmp shell`, or set it to an exporter's address"
         )
     insecure = environ.get(names.JMP_GRPC_INSECURE) or environ.get(names.JUMPSTARTER_GRPC_INSECURE)
-    return Endpoint(host, insecure=_truthy(insecure), passphrase=environ.get(names.JMP_GRPC_PASSPHRASE))
+    return Endpoint(
+        host,
+        insecure=_truthy(insecure),
+        passphrase=environ.get(names.JMP_GRPC_PASSPHRASE),
+        session=environ.get(names.JMP_SESSION) or None,
+    )
 
 
 def policy_from_env(environ: Mapping[str, str] = os.environ) -> Policy:
@@ -41,12 +46,14 @@ def policy_from_env(environ: Mapping[str, str] = os.environ) -> Policy:
 
 
 @contextmanager
-def env() -> Generator[DriverClient]:
-    """Connect to the session that JUMPSTARTER_HOST names; yields the client of its root.
+def env(*, hold: str | None = None, wait: float | None = 0) -> Generator[DriverClient]:
+    """Connect to the exporter that JUMPSTARTER_HOST names; yields the client of its root.
 
+    With `hold`, which says what for, the session is ours alone meanwhile, and BusyError says who has it if it is not to
+    be had within `wait` seconds (None: for ever). In `jmp shell`, which has one, that one is used anyway.
     Raises EnvironmentVariableNotSetError and ExporterUnreachableError.
     """
-    with connect(endpoint_from_env(), policy_from_env()) as client:
+    with connect(endpoint_from_env(), policy_from_env(), hold=hold, wait=wait) as client:
         yield client
 
 
