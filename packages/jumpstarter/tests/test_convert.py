@@ -55,6 +55,13 @@ class Opaque:
 
 Volts = NewType("Volts", float)
 Bound = TypeVar("Bound", bound=int)
+
+
+class Crossed(enum.Enum):
+    A = "B"
+    B = "A"
+
+
 UNIQUE = uuid4()
 
 
@@ -95,6 +102,7 @@ UNIQUE = uuid4()
         (Literal[Side.HOST], "host", Side.HOST),
         (Side, "host", Side.HOST),
         (Side, "HOST", Side.HOST),
+        (Crossed, "A", Crossed.B),  # the value counts before the name
         (Side, Side.DUT, Side.DUT),
         (Level, 2.0, Level.HIGH),
         (Rights, 3.0, Rights.READ | Rights.WRITE),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from io import BytesIO
 from pathlib import Path
+from re import Pattern
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, NewType, Protocol, TypedDict
 from uuid import UUID
 
@@ -315,7 +316,7 @@ def test_a_result_that_cannot_be_carried_is_refused_when_the_class_is_defined(an
             Colour,
             SecretStr,
         ),
-        *(Closable, complex, Literal["a"], Opaque | None, Callable[[], None] | str, Iterable[int], Volts),
+        *(Closable, Pattern[str], Literal["a"], Opaque | None, Callable[[], None] | str, Iterable[int], Volts),
     ],
 )
 def test_what_can_be_carried_or_cannot_be_told_passes(annotation: Any) -> None:

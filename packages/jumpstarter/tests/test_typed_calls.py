@@ -377,10 +377,9 @@ def test_a_public_exporter_gets_the_public_form() -> None:
             client.call("move", 1, speed=2)
         with pytest.raises(ValueError):
             client.call("same", b"\xff")
-        assert client.call("same", SecretStr("hunter2")) == "**********"
     assert [field.name for field, _ in requests[0].ListFields()] == ["uuid", "method", "args"]
     assert [as_python(arg) for arg in requests[0].args] == [5.0, ["red", [1.0, "x"]], {"2": {"x": 1.0, "y": 0.0}}]
-    assert len(requests) == 2
+    assert len(requests) == 1
 
 
 def test_plain_values_travel_in_the_public_form_between_our_own_ends(sample: Sample) -> None:

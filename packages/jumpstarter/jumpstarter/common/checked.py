@@ -42,7 +42,7 @@ def _by_alias(cls: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     config = cast("dict[str, Any]", cls.model_config)
     if config.get("populate_by_name") or config.get("validate_by_name"):
         return values
-    model = cast("dict[str, Any]", cls.__pydantic_fields__)
+    model = cast("dict[str, Any]", cls.model_fields)
     return {_alias(model[name], name) if name in model else name: value for name, value in values.items()}
 
 

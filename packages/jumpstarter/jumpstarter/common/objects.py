@@ -27,7 +27,7 @@ def construct(cls: type[Any], values: dict[str, Any], extra: dict[str, Any]) -> 
 
 def is_model(cls: type[Any]) -> bool:
     """Whether a class is a model of pydantic's; it is not imported for that."""
-    return hasattr(cls, "__pydantic_fields__") and hasattr(cls, "model_construct")
+    return hasattr(cls, "model_fields") and hasattr(cls, "model_construct")
 
 
 def _dataclass(cls: type[Any], values: dict[str, Any]) -> Any:

@@ -59,8 +59,10 @@ def enum_rule(enum: type[Enum]) -> Rule:
         if isinstance(value, enum):
             return value
         for member in enum:
-            if _same(member.value, value) or member.name == value:
+            if _same(member.value, value):
                 return member
+        if isinstance(value, str) and value in enum.__members__:
+            return enum[value]
         if not isinstance(value, bool):
             try:  # flags, and classes that know other spellings
                 return enum(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,6 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from .limits import MAX_DEPTH, MAX_NODES
+from .objects import is_model
 from .values import json_form
 
 PLAIN: frozenset[type] = frozenset((str, int, float, bool, type(None)))
@@ -23,7 +23,7 @@ LONG = 1 << 8192
 """Integers from here on are written in hexadecimal: decimal ones take time that grows with the square."""
 
 
-def class_name(cls: type) -> str:
+def class_name(cls: type[Any]) -> str:
     """How a class is named on the wire."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
@@ -74,7 +74,7 @@ class Writer:
             return mapping
         return {key: self.write(item, depth + 1) for key, item in mapping.items()}
 
-    def _tagged(self, kind: type, obj: Any, depth: int) -> Any:
+    def _tagged(self, kind: type[Any], obj: Any, depth: int) -> Any:
         if kind is tuple or kind is set or kind is frozenset:
             return {"$": kind.__name__, "v": self._items(obj, depth)}
         if (scalar := _SCALARS.get(kind)) is not None:
@@ -83,11 +83,11 @@ class Writer:
             return self._enum(kind, obj, depth)
         if isinstance(obj, str | int | float | list | dict | tuple | set | frozenset):
             return self.write(_base(obj), depth)
-        if is_dataclass(obj):
+        if is_dataclass(kind):
             values = {field.name: getattr(obj, field.name) for field in fields(obj) if hasattr(obj, field.name)}
             return self._object(kind, values, depth)
-        if "pydantic" in sys.modules and (kind_fields := getattr(kind, "__pydantic_fields__", None)) is not None:
-            return self._model(kind, kind_fields, obj, depth)
+        if is_model(kind):
+            return self._model(kind, obj, depth)
         if obj is ...:
             return {"$": "default"}
         for base, scalar in _SCALARS.items():
@@ -101,7 +101,7 @@ class Writer:
             return self.write(dict(cast("Mapping[Any, Any]", obj)), depth)
         return self.write(json_form(obj), depth + 1)
 
-    def _enum(self, kind: type, obj: Enum, depth: int) -> Any:
+    def _enum(self, kind: type[Any], obj: Enum, depth: int) -> Any:
         tag: dict[str, Any] = {"$": "enum", "c": class_name(kind)}
         if obj.name is not None:  # pyright: ignore[reportUnnecessaryComparison] that of a combination of flags
             tag["n"] = obj.name
@@ -112,12 +112,12 @@ class Writer:
                 raise
             return tag
 
-    def _object(self, kind: type, values: dict[str, Any], depth: int, extra: dict[str, Any] | None = None) -> Any:
+    def _object(self, kind: type[Any], values: dict[str, Any], depth: int, extra: dict[str, Any] | None = None) -> Any:
         tag = {"$": "object", "c": class_name(kind), "v": {k: self.write(v, depth + 1) for k, v in values.items()}}
         return tag | {"x": self.write(extra, depth + 1)} if extra else tag
 
-    def _model(self, kind: type, names: Iterable[str], obj: Any, depth: int) -> Any:
-        values = {name: obj.__dict__[name] for name in names if name in obj.__dict__}
+    def _model(self, kind: type[Any], obj: Any, depth: int) -> Any:
+        values = {name: obj.__dict__[name] for name in kind.model_fields if name in obj.__dict__}
         return self._object(kind, values, depth, obj.__pydantic_extra__)
 
 

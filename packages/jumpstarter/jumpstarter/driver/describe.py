@@ -173,7 +173,7 @@ def _describe_object(cls: type[Any], above: tuple[type[Any], ...]) -> pb.TypeDes
 def object_fields(cls: type[Any], above: tuple[type[Any], ...]) -> list[pb.ParameterDescriptor]:
     """The fields that an object of a dataclass or model is made of."""
     if is_model(cls):
-        model = cast("dict[str, Any]", cast("Any", cls).__pydantic_fields__)
+        model = cast("dict[str, Any]", cast("Any", cls).model_fields)
         return [_field(name, field.annotation, _model_default(field), (*above, cls)) for name, field in model.items()]
     annotations = resolved_annotations(cls)
     return [

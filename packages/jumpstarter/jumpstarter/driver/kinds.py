@@ -77,7 +77,7 @@ def is_value_class(cls: type[Any]) -> bool:
 def field_annotations(cls: type[Any], required: bool = False) -> dict[str, Any]:
     """The annotations of the fields that objects of a dataclass or model are made of; those without a default only."""
     if is_model(cls):
-        model = cast("dict[str, Any]", cls.__pydantic_fields__)
+        model = cast("dict[str, Any]", cls.model_fields)
         return {name: field.annotation for name, field in model.items() if not required or field.is_required()}
     if not is_dataclass(cls):
         return {}
