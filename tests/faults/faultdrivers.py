@@ -92,6 +92,11 @@ class Probe(Driver):
             self._note(f"count ended after {sent}")
 
     @export
+    def numbers(self, limit: int) -> Generator[int]:
+        """Numbers at once."""
+        yield from range(limit)
+
+    @export
     async def count_async(self, limit: int = 1_000_000) -> AsyncGenerator[int]:
         """Numbers from the event loop."""
         with self._noted("count_async"):

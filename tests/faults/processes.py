@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -192,7 +192,7 @@ class Bench:
         places = (self.lab.directory, Path(self.lab.environment.get("TMPDIR", "/tmp")) / f"jumpstarter-{os.getuid()}")
         return Census(
             descriptors=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
-            threads=len(list(Path(f"/proc/{self.pid}/task").iterdir())),
+            threads=threads(self.pid),
             children=len(children(self.pid)),
             sockets=sum(path.is_socket() for place in places if place.exists() for path in place.rglob("*")),
             tasks=int(observer.children["probe"].call("tasks")),
@@ -207,10 +207,28 @@ def assert_served(bystander: DriverClient, driver: str = "probe") -> None:
     assert time.monotonic() - started < 1, f"answered after {time.monotonic() - started:.2f} s"
 
 
+GRPC_THREADS = ("event_engine", "grpc_", "lifeguard", "timer", "resolver", "default-executo")
+"""What gRPC names the threads of its pools, which grow and shrink as it likes."""
+
+
+def threads(pid: int) -> int:
+    """The threads of a process, but for those of gRPC's pools."""
+    names: list[str] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            names.append((task / "comm").read_text())
+    return sum(not name.startswith(GRPC_THREADS) for name in names)
+
+
 def children(pid: int) -> list[str]:
     """The processes that a process started and has not waited for."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process takes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Memory:

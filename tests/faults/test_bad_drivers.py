@@ -57,6 +57,8 @@ def test_nothing_that_is_raised_ends_the_exporter(bench: Bench, form: str):
         bad = client.children["bad"]
         use(bad, "")  # without a fault
         for fault in ALL[1:]:
+            if fault == "GeneratorExit" and form not in ("a plain method", "a plain generator"):
+                continue  # it closes a coroutine
             with pytest.raises((DriverError, BrokenResourceError)) as caught:
                 use(bad, fault)
             assert "\n" not in str(caught.value), fault
@@ -65,7 +67,7 @@ def test_nothing_that_is_raised_ends_the_exporter(bench: Bench, form: str):
         use(bad, "")
 
 
-@pytest.mark.parametrize("fault", ALL)
+@pytest.mark.parametrize("fault", [fault for fault in ALL if fault != "GeneratorExit"])
 def test_what_is_raised_when_a_stream_closes_ends_nothing_else(bench: Bench, fault: str):
     with bench.connected() as client:
         with suppress(DriverError, BrokenResourceError):
@@ -87,6 +89,7 @@ def test_a_device_that_takes_nothing_holds_up_who_sends_to_it(bench: Bench):
     sent, stop = [0], threading.Event()
     with bench.connected() as other, bench.connected() as client:
         assert_served(other)
+        assert_served(other, "bad")
         before, memory = bench.census(other), Memory(bench.pid)
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
@@ -99,7 +102,7 @@ def test_a_device_that_takes_nothing_holds_up_who_sends_to_it(bench: Bench):
         assert sent[0] == so_far < 32 * MIB, "it is not held up"
         assert memory.growth < 32 * MIB
         assert bench.events() == ["stuck was offered 65536"]
-    stop.set()
+        stop.set()
     with bench.connected() as other:
         wait_for(lambda: not bench.census(other).exceeds(before), 5, lambda: (before, bench.census(other)))
 

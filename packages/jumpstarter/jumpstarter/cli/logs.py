@@ -26,6 +26,9 @@ def to_stderr(level: str, *, exporters: bool = False) -> None:
     least = logging.getLevelNamesMapping()[level]
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
+    handler.addFilter(
+        lambda record: record.name != "grpc._common"
+    )  # a message that is none; its call fails and says so
     handler.addFilter(lambda record: record.levelno >= least or (exporters and record.name.startswith("exporter:")))
     root = logging.getLogger()
     root.addHandler(handler)

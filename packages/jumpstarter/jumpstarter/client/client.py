@@ -53,6 +53,8 @@ def connect(
         except grpc.RpcError as e:
             raise unreachable(e, endpoint.address) from e
         connection.values = Values(report.additions, policy.allow, policy.unsafe)
+        if report.additions:
+            connection.watch_peer()
         yield build_tree(report.reports, connection, portal, stack, policy, report.driver_types)
 
 

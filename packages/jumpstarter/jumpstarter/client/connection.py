@@ -155,6 +155,12 @@ class Connection:
                     self._blocking = Stub(channel, self.endpoint.metadata)
         return self._blocking
 
+    def watch_peer(self) -> None:
+        """Notice from now on an exporter that freezes, on a unix socket as well; to be used where it allows pings."""
+        if self.endpoint is not None and not self.endpoint.is_tcp:
+            self.endpoint = replace(self.endpoint, options={**dict(TCP_OPTIONS), **self.endpoint.options})
+            self._blocking = None  # the next call opens a channel with these options
+
     @property
     def aio(self) -> Stub:
         """Asynchronous calls; to be used on the portal's event loop."""

@@ -51,8 +51,10 @@ class Values:
         """The items in a response, which may be several."""
         return [self.read(response), *map(self.read, response.more)]
 
-    def read(self, response: Response) -> Any:
-        """The result, or item of one, in a response."""
+    def read(self, response: Response | None) -> Any:
+        """The result, or item of one, in a response; an exporter that sends none is told of."""
+        if response is None:
+            raise JumpstarterException("the exporter ended the call without a result")
         text = response.typed_result
         if not text:
             return decode_value(response.result)

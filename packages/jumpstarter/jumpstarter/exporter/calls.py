@@ -15,7 +15,7 @@ from ..driver.table import ExportedMethod
 from .deadlines import Deadlines
 from .items import Ahead, Steps, iterate
 from .watchdog import Watchdog
-from .worker import Worker
+from .worker import Worker, raise_told
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -63,6 +63,9 @@ class Calls:
             self._watchdog.begin()
             try:
                 return await worker.run_async(call, function, concurrent=options.concurrent, urgent=options.urgent)
+            except BaseException as e:
+                raise_told(e)
+                raise
             finally:
                 self._watchdog.end()
 
@@ -93,6 +96,9 @@ class Calls:
         try:
             async with method.function(driver) as device:
                 yield device
+        except BaseException as e:
+            raise_told(e)
+            raise
         finally:
             self._watchdog.end()
 

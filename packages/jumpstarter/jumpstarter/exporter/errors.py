@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRIVER_FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+DRIVER_FAILURES = (Exception, SystemExit, KeyboardInterrupt, BaseExceptionGroup)
 """What a driver may raise without ending the exporter: the call fails, whatever it was."""
 
 _FAULTS = (LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError, StopIteration, EOFError)

@@ -16,7 +16,7 @@ from anyio import CancelScope
 from ..common.limits import BATCH_ITEMS, BATCH_TIME
 from ..driver.calls import Call, running
 from ..driver.decorators import Options
-from .worker import Worker
+from .worker import Worker, told
 
 
 class Ahead:
@@ -92,7 +92,7 @@ async def _outcome(producer: Coroutine[Any, Any, None]) -> BaseException | None:
     try:
         await producer
     except BaseException as e:  # noqa: BLE001 raised by who reads the items
-        return e
+        return told(e)
     return None
 
 

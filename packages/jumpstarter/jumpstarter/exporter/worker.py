@@ -73,6 +73,26 @@ class _Thread:
         thread.name = before
 
 
+def told(error: BaseException) -> BaseException:
+    """What a driver raised, in a form with which its call can fail.
+
+    What Python ends generators with, or is no Exception, would end the task of the call without a word to its client.
+    """
+    ends = StopIteration | StopAsyncIteration | GeneratorExit
+    passes = Exception | SystemExit | KeyboardInterrupt | BaseExceptionGroup | asyncio.CancelledError
+    if isinstance(error, passes) and not isinstance(error, ends):
+        return error
+    plain = RuntimeError(f"{type(error).__name__}: {error}")
+    plain.__cause__ = error
+    return plain
+
+
+def raise_told(error: BaseException) -> None:
+    """Raise the form in which an error of a coroutine is told, where it is another one; not while it is closed."""
+    if not isinstance(error, GeneratorExit) and (plain := told(error)) is not error:
+        raise plain from error
+
+
 def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """What a function returns or raises, SystemExit included: it must not end the thread."""
     try:
@@ -179,7 +199,7 @@ class Worker:
             await self.take(call, urgent)
         value, error = await self._start(call, function, in_turn, abandoned)
         if error is not None:
-            raise error
+            raise told(error)
         return value
 
     async def outcome(self, call: Call, function: Callable[[], T]) -> tuple[T, BaseException | None]:
