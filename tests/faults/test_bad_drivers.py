@@ -90,6 +90,8 @@ def test_a_device_that_takes_nothing_holds_up_who_sends_to_it(bench: Bench):
     with bench.connected() as other, bench.connected() as client:
         assert_served(other)
         assert_served(other, "bad")
+        with suppress(BrokenResourceError), client.children["bad"].stream("closing") as once:  # what is made once
+            once.send(b"x")
         before, memory = bench.census(other), Memory(bench.pid)
         sender = threading.Thread(target=send, daemon=True)
         sender.start()

@@ -12,6 +12,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common import exceptions
 from ..common.limits import MAX_MESSAGE
 from ..common.metadata import ERROR_METADATA_KEY
+from ..common.text import printable
 from .reasons import is_forbidden, lost_reason, plain_reason
 
 
@@ -217,6 +218,8 @@ def error_of(
 ) -> DriverError:
     """The exception for the status of a call and its trailing metadata."""
     details = _details(metadata) or _from_status(status, text or status.name)
+    for field in ("code", "driver", "device", "message", "hint", "traceback"):  # they may reach a terminal as they are
+        setattr(details, field, printable(getattr(details, field)))
     driver = driver or details.driver
     where = f"{driver}.{operation}" if driver else operation
     kind = _BY_CODE.get(details.code) or _BY_CODE[_BY_STATUS.get(status, "failed")]
@@ -228,7 +231,7 @@ def error_of(
         device=details.device,
         operation=operation,
         reason=details.message,
-        causes=details.causes,
+        causes=[printable(cause) for cause in details.causes],
         remote_traceback=details.traceback,
     )
 
