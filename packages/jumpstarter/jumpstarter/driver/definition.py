@@ -19,7 +19,7 @@ from weakref import WeakSet
 from ..common.annotations import resolved_annotations, signature_of_callable
 from ..common.convert import unwrapped
 from .decorators import MARKER_DRIVERCALL, MARKER_MAGIC, MARKER_STREAMING_DRIVERCALL
-from .kinds import LISTS, MAPPINGS, SCALARS, SEQUENCES, field_annotations, is_secret, is_value_class
+from .kinds import LISTS, MAPPINGS, SEQUENCES, field_annotations, is_secret, is_value_class, scalar_kind
 
 _CALLABLES: tuple[Any, ...] = (
     cast(Any, collections.abc.Callable),
@@ -106,7 +106,7 @@ def _is_class(annotation: Any) -> TypeGuard[type[Any]]:
 def _problem_of_class(cls: type[Any], above: tuple[type[Any], ...]) -> str:
     if (
         cls in (Any, object, types.NoneType)
-        or cls in SCALARS
+        or scalar_kind(cls) is not None
         or is_secret(cls)
         or issubclass(cls, Enum)
         or cls in above

@@ -17,7 +17,7 @@ from ..common.annotations import resolved_annotations
 from ..common.convert import unwrapped
 from ..common.objects import is_model
 from ..common.typed import dumps
-from .kinds import LISTS, MAPPINGS, SCALARS, SEQUENCES, is_secret, is_value_class
+from .kinds import LISTS, MAPPINGS, SEQUENCES, is_secret, is_value_class, scalar_kind
 from .table import ExportedMethod, Kind, exported_methods, result_annotation
 
 MAX_LEVELS = 16
@@ -132,7 +132,7 @@ def _describe_below(annotation: Any, above: tuple[type[Any], ...]) -> pb.TypeDes
 
 def _describe_class(cls: type[Any], arguments: tuple[Any, ...], above: tuple[type[Any], ...]) -> pb.TypeDescriptor:
     item = partial(_describe_below, above=(*above, cls))
-    if (kind := SCALARS.get(cls)) is not None:
+    if (kind := scalar_kind(cls)) is not None:
         return pb.TypeDescriptor(kind=kind)
     if cls in SEQUENCES or cls in LISTS:
         return _describe_sequence(

@@ -7,7 +7,6 @@ import os
 import typing
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any, cast
 from uuid import UUID
@@ -16,7 +15,7 @@ from ..common.annotations import resolved_annotations
 from ..common.convert import unwrapped
 from ..common.objects import is_model
 
-SCALARS: dict[type, str] = {
+_SCALARS: dict[type, str] = {
     bool: "bool",
     int: "int",
     float: "float",
@@ -31,8 +30,15 @@ SCALARS: dict[type, str] = {
     date: "date",
     time: "time",
     timedelta: "timedelta",
-    Decimal: "decimal",
 }
+
+
+def scalar_kind(cls: type) -> str | None:
+    """The kind of a class whose values have no parts."""
+    if cls.__name__ == "Decimal" and cls.__module__ == "decimal":  # not imported for that
+        return "decimal"
+    return _SCALARS.get(cls)
+
 
 SEQUENCES: dict[type, str] = {
     list: "list",

@@ -7,7 +7,6 @@ takes back when the holder dies. The file says who that is.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import stat
@@ -36,6 +35,8 @@ def lock_dir() -> Path:
 
 def lock_file(identity: str) -> Path:
     """The file of a device; several devices never share one."""
+    import hashlib  # slow to import, and most exporters lock nothing
+
     readable = _UNUSUAL.sub("-", identity).strip("-.")[-60:]
     digest = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
     return lock_dir() / f"jumpstarter-{readable}-{digest}.lock"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 from ..common.state import file_name, make_private, state_dir
 
@@ -25,8 +25,8 @@ class Marker:
     def __init__(self, name: str, config: str) -> None:
         self._key = ""
         if config:
-            digest = hashlib.sha256(os.fsencode(Path(config).absolute())).hexdigest()[:12]
-            self._key = f"{file_name(name)}-{digest}"
+            digest = crc32(os.fsencode(Path(config).absolute()))
+            self._key = f"{file_name(name)}-{digest:08x}"
         self._held: tuple[int, Path] | None = None
 
     def begin(self) -> None:

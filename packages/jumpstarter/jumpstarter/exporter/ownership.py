@@ -7,7 +7,7 @@ transport shows, the local user or an address. Everything here happens on the ex
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from asyncio import CancelledError, current_task
 from collections import deque
@@ -251,7 +251,7 @@ class Ownership:
         if self.tenure is None:
             if self._is_open:
                 self._queue.popleft()
-                first.tenure = self._begin(first.holder, secrets.token_urlsafe(24))
+                first.tenure = self._begin(first.holder, os.urandom(24).hex())
                 self.changes.notify()
         elif not self.tenure.is_over and self._gives_way(self.tenure, first.holder):
             self.end(self.tenure, "its user began another one")
