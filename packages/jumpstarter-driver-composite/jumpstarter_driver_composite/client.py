@@ -35,12 +35,6 @@ class CompositeClient(DriverClient):
         """Attributes and children, for completion."""
         return sorted({*super().__dir__(), *self.children})
 
-    def close(self) -> None:
-        """End what this client and those of its children have opened."""
-        for child in self.children.values():
-            child.close()
-        super().close()
-
     def cli(self) -> "click.Group":
         """One command per child that has commands, and per exported method where nobody wrote other ones."""
         from .cli import add_methods, children_commands

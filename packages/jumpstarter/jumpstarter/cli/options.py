@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,6 +38,36 @@ def passphrase_options(command: F) -> F:
     return text(file(command))
 
 
+def exporter_options(command: F) -> F:
+    """Those by which a command says which exporter that runs already it means."""
+    for option in reversed(_EXPORTER):
+        command = option(command)
+    return command
+
+
+_EXPORTER = (
+    click.option("-n", "--name", help="Name of an exporter that runs on this host."),
+    click.option("--socket", metavar="PATH", help="Unix socket of an exporter."),
+    click.option("--tls-grpc", "address", metavar="HOST:PORT", help="Address of an exporter that serves a TCP port."),
+    click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text."),
+    click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's."),
+    passphrase_options,
+)
+
+
+def check_one(given: Mapping[str, object]) -> None:
+    """Raise UsageError where more than one of some options is given."""
+    if sum(value is not None for value in given.values()) > 1:
+        *names, last = given
+        raise click.UsageError(f"choose one of {', '.join(names)} and {last}")
+
+
+def check_tls(address: str | None, *others: object) -> None:
+    """Raise UsageError where there are options of a TCP port without its address."""
+    if address is None and any(others):
+        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+
+
 def load_config(file: str | None, alias: str | None) -> ExporterConfigV1Alpha1 | None:
     """The configuration that the options name, if they name one."""
     if file is not None and alias is not None:
@@ -58,6 +88,17 @@ def split_address(text: str) -> tuple[str | None, int]:
     if match is None or (port := int(match["port"])) > 65535:
         raise click.UsageError(f"{text!r} is not [HOST:]PORT, such as 8083, 0.0.0.0:8083 or [::1]:8083")
     return match["v6"] or match["host"], port
+
+
+def check_address(address: str) -> str:
+    """The address itself; UsageError unless it is HOST:PORT."""
+    try:
+        host, port = split_address(address)
+    except click.UsageError:
+        host, port = None, 0
+    if host is None or port == 0:
+        raise click.UsageError(f"{address!r} is not HOST:PORT, such as lab1:8083 or [::1]:8083")
+    return address
 
 
 def find_passphrase(text: str | None, file: str | None) -> str | None:

@@ -26,12 +26,7 @@ from .running import running_exporter
     ),
 )
 @options.config_options
-@click.option("-n", "--name", help="Name of an exporter that runs on this host.")
-@click.option("--socket", metavar="PATH", help="Unix socket of an exporter.")
-@click.option("--tls-grpc", "address", metavar="HOST:PORT", help="Address of an exporter that serves a TCP port.")
-@click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text.")
-@click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's.")
-@options.passphrase_options
+@options.exporter_options
 @click.option(
     "--wait",
     is_flag=False,
@@ -63,11 +58,9 @@ def shell(
     Inside, `j` uses the devices, and nobody else can. The status of COMMAND is the status of `jmp shell`. The
     passphrase can also stand in JMP_GRPC_PASSPHRASE.
     """
-    chosen = [exporter_config, exporter, name, socket, address]
-    if sum(choice is not None for choice in chosen) > 1:
-        raise click.UsageError("choose one of --exporter-config, --exporter, --name, --socket and --tls-grpc")
-    if address is None and (insecure or tls_ca or passphrase or passphrase_file):
-        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+    configs = {"--exporter-config": exporter_config, "--exporter": exporter}
+    options.check_one({**configs, "--name": name, "--socket": socket, "--tls-grpc": address})
+    options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
     config = options.load_config(exporter_config, exporter)
     if config is not None and wait is not None:
         raise click.UsageError("--wait is for an exporter that runs already; nobody else has the one of a file")
@@ -84,7 +77,9 @@ def shell(
         logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
         if address is not None:
             secret = options.find_passphrase(passphrase, passphrase_file)
-            attached = attach.tcp(check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, terms)
+            attached = attach.tcp(
+                options.check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, terms
+            )
         else:
             attached = attach.unix(Path(socket) if socket else running_exporter(name), terms)
     status = errors.OK
@@ -98,17 +93,6 @@ def shell(
             raise
         errors.report("jmp", e)  # the devices were not let go as they should, but the command's own failure counts more
     return status
-
-
-def check_address(address: str) -> str:
-    """The address itself; UsageError unless it is HOST:PORT."""
-    try:
-        host, port = options.split_address(address)
-    except click.UsageError:
-        host, port = None, 0
-    if host is None or port == 0:
-        raise click.UsageError(f"{address!r} is not HOST:PORT, such as lab1:8083 or [::1]:8083")
-    return address
 
 
 def _run(attachment: Attachment, command: list[str]) -> int:

@@ -27,12 +27,7 @@ _WORDS = {0: "unknown", 1: "ready", 2: "absent", 3: "faulty"}
         "jmp status --tls-grpc lab1:8083 --passphrase-file secret",
     )
 )
-@click.option("-n", "--name", help="Name of an exporter that runs on this host.")
-@click.option("--socket", metavar="PATH", help="Unix socket of an exporter.")
-@click.option("--tls-grpc", "address", metavar="HOST:PORT", help="Address of an exporter that serves a TCP port.")
-@click.option("--tls-grpc-insecure", "insecure", is_flag=True, help="The TCP port speaks clear text.")
-@click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's.")
-@options.passphrase_options
+@options.exporter_options
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
 def status(
     name: str | None,
@@ -45,10 +40,8 @@ def status(
     output: str | None,
 ) -> None:
     """Show what an exporter does, who holds it, and which of its devices can be used."""
-    if sum(choice is not None for choice in (name, socket, address)) > 1:
-        raise click.UsageError("choose one of --name, --socket and --tls-grpc")
-    if address is None and (insecure or tls_ca or passphrase or passphrase_file):
-        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+    options.check_one({"--name": name, "--socket": socket, "--tls-grpc": address})
+    options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
     if address is not None:
         endpoint = _tcp(address, insecure, tls_ca, options.find_passphrase(passphrase, passphrase_file))
     else:
@@ -73,10 +66,9 @@ def _unix(path: Path) -> Endpoint:
 def _tcp(address: str, insecure: bool, tls_ca: str | None, secret: str | None) -> Endpoint:
     from ..client.connection import Endpoint
     from .attach import read_ca
-    from .shell import check_address
 
     ca = read_ca(Path(tls_ca)) if tls_ca else None
-    return Endpoint(check_address(address), insecure=insecure, passphrase=secret, ca=ca)
+    return Endpoint(options.check_address(address), insecure=insecure, passphrase=secret, ca=ca)
 
 
 def _facts(look: Look, endpoint: Endpoint) -> dict[str, Any]:

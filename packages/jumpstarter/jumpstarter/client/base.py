@@ -140,7 +140,9 @@ class DriverClient(AsyncDriverClient):
             yield
 
     def close(self) -> None:
-        """End what this client has opened."""
+        """End what this client and those of its children have opened."""
+        for child in self.children.values():
+            child.close()
         self.stack.close()
 
     if not TYPE_CHECKING:  # a convention: what a class of its own declares need not fit anything here

@@ -44,12 +44,6 @@ class GenericClient(DriverClient):
         """Attributes and children, for completion."""
         return sorted({*super().__dir__(), *self.children})
 
-    def close(self) -> None:
-        """End what this client and those of its children have opened."""
-        for child in self.children.values():
-            child.close()
-        super().close()
-
 
 _TAKEN = {*dir(GenericClient), *(field.name for field in fields(GenericClient)), "cli"}
 
