@@ -320,8 +320,7 @@ def test_a_lock_of_another_user_counts(lab: Lab, write: Write) -> None:
     with lab.exporter(config=write(port=port(physical="serial-4711"))) as exporter:
         (lock,) = lab.directory.glob("jumpstarter-serial-4711-*.lock")
         assert lock.stat().st_mode & 0o777 == 0o666
-        code = "import os\nimport hashlib  # not readable any more for the other user
-from jumpstarter.exporter.devicelocks import DeviceLocks\nos.setuid(65534)\n"
+        code = "import os\nimport hashlib\nfrom jumpstarter.exporter.devicelocks import DeviceLocks\nos.setuid(65534)\n"
         take = "DeviceLocks('other').take('serial-4711', 'x')"
         for owner in (0, 1234):  # also where a third user's exporter made the file
             os.chown(lock, owner, owner)
