@@ -81,7 +81,7 @@ def local(config: ExporterConfigV1Alpha1, terms: Terms) -> Generator[Attachment]
 
     name = config.metadata.name
     with (
-        shared_portal().wrap_async_context_manager(serving(config, UnixListener())) as address,
+        shared_portal().wrap_async_context_manager(serving(config, UnixListener(), once=True)) as address,
         _held(Endpoint(address), terms) as (session, variables),
     ):
         variables |= {names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}

@@ -86,7 +86,7 @@ async def serve_config(
     async with create_task_group() as tasks:
         stop = Event()
         await tasks.start(_watch_signals, stop)
-        async with _serving(config, listener, observers) as (address, life):
+        async with _serving(config, listener, observers=observers) as (address, life):
 
             async def announce() -> None:
                 await life.offered()
@@ -102,16 +102,19 @@ async def serve_config(
 
 
 @asynccontextmanager
-async def serving(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGenerator[str]:
-    """Serve the devices of a configuration for as long as the context lasts; yields the address."""
-    async with _serving(config, listener) as (address, life):
+async def serving(config: ExporterConfigV1Alpha1, listener: Listener, *, once: bool = False) -> AsyncGenerator[str]:
+    """Serve the devices of a configuration for as long as the context lasts, with `once` to one session only.
+
+    Yields the address.
+    """
+    async with _serving(config, listener, once=once) as (address, life):
         await life.tried()
         yield address
 
 
 @asynccontextmanager
 async def _serving(
-    config: ExporterConfigV1Alpha1, listener: Listener, observers: bool = False
+    config: ExporterConfigV1Alpha1, listener: Listener, *, observers: bool = False, once: bool = False
 ) -> AsyncGenerator[tuple[str, SessionLife]]:
     """The same with the sessions' life, which is not waited for."""
     ownership = Ownership(observers=observers)
@@ -128,7 +131,7 @@ async def _serving(
             address = await stack.enter_async_context(_serve_tcp(session, listener, gate))
         else:
             address = str(await stack.enter_async_context(session.serve_unix_async(path, gate=gate)))
-        life = SessionLife(session, ownership, LeaseHooks(session, config.hooks, config.metadata.name))
+        life = SessionLife(session, ownership, LeaseHooks(session, config.hooks, config.metadata.name), once=once)
         await stack.enter_async_context(life.running())
         yield address, life
 

@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class SessionLife:
-    """Offers the devices of a session to one client after the other."""
+    """Offers the devices of a session to one client after the other, or with `once` to one only."""
 
-    def __init__(self, session: Session, ownership: Ownership, hooks: LeaseHooks) -> None:
+    def __init__(self, session: Session, ownership: Ownership, hooks: LeaseHooks, *, once: bool = False) -> None:
+        self._once = once
         self._session, self._ownership, self._hooks = session, ownership, hooks
         self._motd = session.motd
         self._warnings: list[str] = []
@@ -81,6 +82,7 @@ class SessionLife:
                 tenure = await self._ownership.changes.until(lambda: self._ownership.tenure or self._is_stopping)
                 if isinstance(tenure, Tenure):
                     await self._serve(tenure)
+                    self._is_stopping = self._is_stopping or self._once
             await self._release()  # what the hook before the session that never began has done
         finally:
             self._session.update_status(ExporterStatus.OFFLINE, str(self.failure or "the exporter stops"))
