@@ -26,8 +26,11 @@ from urllib.request import urlopen
 from jumpstarter.utils.env import env
 from jumpstarter_driver_network.adapters import TcpPortforwardAdapter
 
-with env() as client, TcpPortforwardAdapter(client=client.board.http) as (host, port):
-    print(urlopen(f"http://{host}:{port}/status.json").read().decode())
+with env() as client:
+    client.board.power.on()
+    client.board.led.wait_for_active(timeout=10)
+    with TcpPortforwardAdapter(client=client.board.http) as (host, port):
+        print(urlopen(f"http://{host}:{port}/status.json").read().decode())
 """
 
 IMAGE = b"my first image\n"
@@ -43,7 +46,7 @@ class Tour:
 
     def run(self) -> None:
         """Walk through all steps; raises DemoError where one fails."""
-        steps = (self.config, self.exporter, self.tree, self.boot, self.page, self.meter, self.flash, self.off)
+        steps = (self.config, self.exporter, self.tree, self.boot, self.meter, self.page, self.flash, self.off)
         for number, step in enumerate(steps, 1):
             if number > 1:
                 self.between()
@@ -68,15 +71,15 @@ class Tour:
         with self.backstage.console("login:"):
             self.backstage.run("j board power on")
 
-    def page(self) -> None:
-        """The board's web page can only be reached through the exporter: a port forward, from Python"""
-        (self.backstage.folder / "page.py").write_text(SCRIPT)
-        self.backstage.show("cat page.py", SCRIPT)
-        self.backstage.run("jmp shell -- python page.py", expect='"simulated": true')
-
     def meter(self) -> None:
         """The supply has a meter"""
         self.backstage.run("j board power read --count 3 --interval 0.2", expect="V")
+
+    def page(self) -> None:
+        """From Python, in a session of its own that begins with the board off: a port forward to its web page"""
+        (self.backstage.folder / "page.py").write_text(SCRIPT)
+        self.backstage.show("cat page.py", SCRIPT)
+        self.backstage.run("jmp shell -- python page.py", expect='"simulated": true')
 
     def flash(self) -> None:
         """Flash another image: the digest in the boot log is a new one"""
