@@ -61,9 +61,9 @@ async def streams(client: DriverClient, number: int) -> None:
 
 
 def sessions(number: int) -> None:
-    """Connect, use, leave."""
+    """Begin a session that is ours alone, use it, end it."""
     for i in range(number):
-        with env() as client:
+        with env(hold="soak", wait=30) as client:
             client.children["power"].call("on")
             with suppress(DriverError):
                 client.children["bad"].call("plain", "MemoryError" if i % 2 else "")
@@ -79,8 +79,9 @@ def main(number_of_calls: int, number_of_streams: int, number_of_sessions: int) 
                 tasks.create_task(calls(client, number_of_calls // CALLERS))
                 tasks.create_task(streams(client, number_of_streams // CALLERS))
 
-    with env() as client:
-        client.portal.call(work, client)
+    if number_of_calls or number_of_streams:
+        with env() as client:
+            client.portal.call(work, client)
     sessions(number_of_sessions)
     sys.stdout.write(json.dumps(done) + "\n")
 

@@ -20,22 +20,20 @@ CLIENTS = 2
 
 TOTAL = {"calls": 200_000, "streams": 20_000, "sessions": 1000}
 
-WARM_UP = {"calls": 30_000, "streams": 3_000, "sessions": 100}
+WARM_UP = {"calls": 20_000, "streams": 2_000, "sessions": 100}
 """After so many the allocator and the caches have what they keep: the history of the log, compiled patterns, pools."""
 
 
 def work(bench: Bench, amount: dict[str, int]) -> Counter[str]:
-    """Let the clients do so much together; returns how much they did."""
-    shares = [str(number // CLIENTS) for number in amount.values()]
-    with ExitStack() as stack:
-        clients = [
-            stack.enter_context(bench.client(Path(sys.executable).name, str(HERE / "soak.py"), *shares))
-            for _ in range(CLIENTS)
-        ]
-        done = Counter[str]()
-        for client in clients:
-            done.update(json.loads(client.line(230)))
-        return done
+    """Let the clients do so much: calls and streams together, then sessions, which are one's alone."""
+    done = Counter[str]()
+    shares = {**{kind: number // CLIENTS for kind, number in amount.items()}, "sessions": 0}
+    for number, share in ((CLIENTS, shares), (1, {**dict.fromkeys(amount, 0), "sessions": amount["sessions"]})):
+        with ExitStack() as stack:
+            program = (Path(sys.executable).name, str(HERE / "soak.py"), *map(str, share.values()))
+            for client in [stack.enter_context(bench.client(*program)) for _ in range(number)]:
+                done.update(json.loads(client.line(230)))
+    return done
 
 
 @pytest.mark.slow
