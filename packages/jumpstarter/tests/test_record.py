@@ -340,12 +340,13 @@ def test_a_secret_is_never_in_the_file(tmp_path: Path, secret: str) -> None:
         ):
             with suppress(DriverError):
                 client.call(method, *args)
-        for arguments in (
+        by_name: list[dict[str, Any]] = [
             {"user": "me", "secret": secret},
             {"user": "me", "secret": SecretStr(secret)},
             {"usr": "me", "secrt": secret},  # mistyped
             {"user": secret, "secret": "the-other-way-round"},
-        ):
+        ]
+        for arguments in by_name:
             with suppress(DriverError):
                 client.call("login", **arguments)
         with suppress(DriverError):

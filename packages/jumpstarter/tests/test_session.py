@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -346,7 +347,7 @@ def test_not_installed_not_allowed_and_failed_to_import_are_three_messages(
     (tmp_path / "lab_needy.py").write_text("import a_library_that_is_not_here")
     (tmp_path / "lab_leaving.py").write_text("raise SystemExit(3)")
     (tmp_path / "lab_odd.py").write_text("raise AttributeError('x')")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     messages = {
         "lab_elsewhere.Client": "is not installed here: install the distribution that has lab_elsewhere",
         "lab_broken.Client": "is not allowed: no installed distribution registers lab_broken as a driver; "
