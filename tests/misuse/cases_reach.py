@@ -180,6 +180,26 @@ def _(bench: Bench) -> Said:
     return bench.run("jmp", "run", "--exporter-config", bench.config, "--tls-grpc-listener", "192.0.2.1:8083", *tls)
 
 
+@case("a session that somebody else has")
+def _(bench: Bench) -> Said:
+    with bench.held("held1") as exporter:
+        return bench.run("jmp", "shell", "--socket", exporter.address, "--", "true")
+
+
+@case("a session that somebody else has for longer than one waits")
+def _(bench: Bench) -> Said:
+    with bench.held("held2") as exporter:
+        said = bench.run("jmp", "shell", "--socket", exporter.address, "--wait", "0.5", "--", "true")
+    said.lines = said.lines.splitlines()[-1]  # the one before says what it is waiting for
+    return said
+
+
+@case("a device whose session somebody else has")
+def _(bench: Bench) -> Said:
+    with bench.held("held3") as exporter:
+        return bench.run("j", "power", "on", before=(), **bench.attached(exporter.address))
+
+
 @case("an exporter that is killed during a call")
 def _(bench: Bench) -> Said:
     return bench.interrupted("killed", lambda exporter: exporter.process.kill())

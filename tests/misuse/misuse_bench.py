@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator
@@ -172,6 +173,20 @@ class Bench:
         """The variables that `jmp shell` would set."""
         return {"JUMPSTARTER_HOST": address, "JMP_DRIVERS_ALLOW": "UNSAFE", "_JMP_SUPPRESS_DRIVER_WARNINGS": "1"}
 
+    @contextmanager
+    def held(self, name: str) -> Generator[Exporter]:
+        """An exporter of this case's own, whose session a `jmp shell` has."""
+        there = self.lab.directory / f"{name}.held"
+        with self.another(name) as exporter:
+            command = ("jmp", "shell", "--socket", exporter.address, "--", "sh", "-c", f"touch {there}; sleep 30")
+            process = self.lab.start(*command)
+            try:
+                wait_for(there.exists)
+                yield exporter
+            finally:
+                process.terminate()
+                process.communicate(timeout=10)
+
     def interrupted(self, name: str, end: Callable[[Exporter], object]) -> Said:
         """Run `j gadget wait` with an exporter that is ended meanwhile."""
         record = self.lab.directory / f"{name}.calls"
@@ -210,6 +225,7 @@ class Bench:
 
     def normal(self, text: str) -> str:
         """The text without what changes from run to run."""
+        text = re.sub(rf"\w+@{re.escape(socket.gethostname())}", "ann@lab", text)
         text = text.replace(str(self.lab.directory), "DIR").replace(os.path.realpath(self.lab.directory), "DIR")
         for pattern, word in NORMAL:
             text = re.sub(pattern, word, text)

@@ -161,7 +161,7 @@ def test_an_exporter_that_is_lost_in_a_call_is_69(bench: Bench, mode: Mode, endi
         ENDINGS[ending](exporter)
         _, said = process.communicate(timeout=15)
     assert process.returncode == 69, said
-    assert said.startswith("j: error: gadget.wait: the exporter is gone"), said
+    assert "j: error: gadget.wait: the exporter is gone: " in said  # and jmp shell warns that the session is over
 
 
 def test_a_local_shell_that_is_killed_in_a_call_leaves_nothing_behind(bench: Bench):
@@ -212,6 +212,24 @@ def test_a_device_of_another_exporter_is_75(bench: Bench, mode: Mode):
         done = bench.lab.run(*starting(bench, mode, config))
     assert done.returncode == 75, done.stderr
     assert "in use by another exporter (process " in done.stderr
+
+
+@pytest.mark.parametrize("command", [("true",), ("j", "power", "on")])
+@pytest.mark.parametrize("mode", ["unix", "tcp"])
+def test_a_session_of_somebody_else_is_75(bench: Bench, mode: Mode, command: tuple[str, ...]):
+    name = f"held-{mode}-{command[0]}"
+    there = bench.lab.directory / name
+    with serving(bench, mode, name) as exporter:
+        options = way_in(bench, mode, exporter)
+        holder = bench.lab.start("jmp", "shell", *options, "--", "sh", "-c", f"touch {there}; sleep 30")
+        try:
+            wait_for(there.exists)
+            status, said = shell(bench, options, *command)
+        finally:
+            holder.terminate()
+            holder.communicate(timeout=10)
+    assert status == 75, said
+    assert "process" in said
 
 
 def test_what_a_driver_calls_busy_is_75(bench: Bench, mode: Mode):

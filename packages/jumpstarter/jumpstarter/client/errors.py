@@ -221,10 +221,10 @@ def error_of(
     for field in ("code", "driver", "device", "message", "hint", "traceback"):  # they may reach a terminal as they are
         setattr(details, field, printable(getattr(details, field)))
     driver = driver or details.driver
-    where = f"{driver}.{operation}" if driver else operation
+    where = ".".join(name for name in (driver, operation) if name)
     kind = _BY_CODE.get(details.code) or _BY_CODE[_BY_STATUS.get(status, "failed")]
     return kind(
-        f"{where}: {details.message}",
+        f"{where}: {details.message}" if where else details.message,
         details.hint,
         code=details.code,
         driver=driver,

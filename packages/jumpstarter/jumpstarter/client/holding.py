@@ -75,7 +75,7 @@ class HeldSession:
             if say is not None:
                 say(self._status())
             if not self._opened.wait(None if limit is None else limit - quiet):
-                raise BusyError(f"the exporter was not free within {limit:g} s: {self._status()}")
+                raise BusyError(f"the exporter was not free within {limit:g} s: {self._status()}", "wait for longer")
         if self.endpoint.session is None:
             self._check_refusal()
 
@@ -130,8 +130,8 @@ class HeldSession:
         """Why the stream has ended."""
         code: grpc.StatusCode = self._call.code()
         if code is grpc.StatusCode.OK:
-            return SessionEnded("session: it has ended")
-        return error_of(code, self._call.details(), "", "session", self._call.trailing_metadata())
+            return SessionEnded("the session has ended")
+        return error_of(code, self._call.details(), "", "", self._call.trailing_metadata())
 
     def _status(self) -> str:
         """What the exporter is doing."""
