@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -256,6 +258,35 @@ def test_an_interactive_shell_names_the_exporter(lab: Lab, shell: str):
         process.kill()
         process.wait()
         os.close(master)
+
+
+def test_a_shell_greets_with_the_message_of_the_exporter_and_its_hook(lab: Lab):
+    text = lab.config.read_text() + "motd: Mind the oven.\nhooks:\n"
+    hook = "  beforeLease: {script: 'printf \"the relay \\\\033[31mclicks\" > $JMP_MOTD_FILE'}\n"
+    config = lab.directory / "bench.yaml"
+    config.write_text(text + hook)
+    greeting = "Mind the oven.\nthe relay \\x1b[31mclicks\n"
+    assert lab.run("jmp", "shell", "--exporter-config", config, SHELL="/bin/sh").stderr == greeting
+    with lab.exporter(config=config):
+        done = lab.run("jmp", "shell", input="j power on\nexit 3\n", SHELL="/bin/sh")
+        assert (done.returncode, done.stderr) == (3, greeting)
+        assert lab.run("jmp", "shell", "--", "true").stderr == ""
+
+
+def test_a_client_is_shown_without_its_machinery(lab: Lab):
+    show = "from jumpstarter.utils.env import env\nwith env() as client: print(repr(client.power))"
+    shown = lab.run("jmp", "shell", "--exporter-config", lab.config, "--", sys.executable, "-c", show).stdout
+    assert shown.startswith("PowerClient("), shown
+    assert "path='power'" in shown
+    for machinery in ("stub", "portal", "stack", "logger"):
+        assert machinery not in shown
+
+
+def test_the_status_says_who_holds_the_exporter_in_local_time(lab: Lab):
+    with lab.exporter():
+        assert lab.run("j", "power", "on").returncode == 0
+        said = lab.run("jmp", "status").stdout.splitlines()
+    assert re.fullmatch(r"held by \S+ since \d\d:\d\d", said[1]), said
 
 
 def read_until(master: int, text: str) -> str:

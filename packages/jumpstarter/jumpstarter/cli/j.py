@@ -83,7 +83,7 @@ def _find_exporter() -> None:
     if not os.environ.get(JUMPSTARTER_HOST):
         from .running import running_exporter
 
-        os.environ[JUMPSTARTER_HOST] = str(running_exporter())
+        os.environ[JUMPSTARTER_HOST] = str(running_exporter(choice="attach to one with jmp shell --name NAME"))
 
 
 def _help() -> int:

@@ -10,8 +10,8 @@ from ..common.runtime import exporter_sockets
 from . import errors
 
 
-def running_exporter(name: str | None = None) -> Path:
-    """Socket of the exporter of that name, or of the only one that this user runs here."""
+def running_exporter(name: str | None = None, choice: str = "choose one with --name NAME") -> Path:
+    """Socket of the exporter of that name, or of the only one that this user runs here; `choice` is for several."""
     found = {path.stem: path for path in exporter_sockets()}
     names = ", ".join(found) or "none"
     if name is not None:
@@ -26,5 +26,5 @@ def running_exporter(name: str | None = None) -> Path:
         )
         raise errors.CommandError(message, errors.UNREACHABLE)
     if len(found) > 1:
-        raise click.UsageError(f"several exporters run here: {names}; choose one with --name NAME")
+        raise click.UsageError(f"several exporters run here: {names}; {choice}")
     return next(iter(found.values()))

@@ -6,15 +6,20 @@ import os
 from contextlib import AbstractContextManager
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..common.failures import code_of, exit_of
+from ..common.text import printable
 from . import attach, errors, logs, options, prompt
 from .attach import Attachment, Terms
 from .child import run_child
 from .group import examples
 from .running import running_exporter
+
+if TYPE_CHECKING:
+    from ..client.connection import Endpoint
 
 
 @click.command(
@@ -99,5 +104,15 @@ def _run(attachment: Attachment, command: list[str]) -> int:
     environment = attachment.environment(dict(os.environ))
     if command:
         return run_child(command, environment)
+    if attachment.session is not None:
+        _greet(attachment.session.endpoint)
     argv, variables = prompt.shell_command(os.environ.get("SHELL") or "/bin/sh", attachment.name)
     return run_child(argv, environment | variables, is_shell=True)
+
+
+def _greet(endpoint: Endpoint) -> None:
+    """Show what the exporter has for people who come: the configuration's text, and its hook's."""
+    from ..client.probe import look
+
+    if message := look(endpoint).report.motd.strip():
+        click.echo(printable(message), err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..common.holders import describe
 from ..common.metadata import NAME_LABEL
 from ..common.text import one_line
 from . import options
@@ -124,8 +125,7 @@ def _show(found: dict[str, Any]) -> None:
 
 def _named(holder: dict[str, Any]) -> str:
     """Who holds it, in one phrase."""
-    who = f"{holder['user']}@{holder['host']}" if holder["host"] else holder["user"]
-    process = f" (process {holder['pid']})" if holder["pid"] else ""
-    since = f" since {holder['since']}" if holder["since"] else ""
-    purpose = f" for {holder['purpose']}" if holder["purpose"] else ""
-    return f"{who}{process}{since}{purpose}"
+    from datetime import datetime
+
+    since = datetime.fromisoformat(holder["since"]).timestamp() if holder["since"] else 0.0
+    return describe(holder["user"], holder["host"], holder["pid"] or 0, since, holder["purpose"])

@@ -53,19 +53,19 @@ def _has_described_commands(client: DriverClient) -> bool:
 class DriverClient(AsyncDriverClient):
     """Calls the methods of one driver instance and waits for them in the caller's thread."""
 
-    children: dict[str, DriverClient] = field(default_factory=dict["str", "DriverClient"])
+    children: dict[str, DriverClient] = field(default_factory=dict["str", "DriverClient"], repr=False)
     """Clients of the instances below this one, by name."""
 
-    portal: Any
+    portal: Any = field(repr=False)
     """The event loop that asynchronous methods and byte streams use; a `jumpstarter.streams.portal.Portal`."""
 
-    stack: ExitStack
+    stack: ExitStack = field(repr=False)
     """What this client opens and `close` ends."""
 
     description: str | None = None
     """What the exporter says of this instance."""
 
-    methods_description: dict[str, str] = field(default_factory=dict[str, str])
+    methods_description: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     """What the exporter says of its commands, by name."""
 
     def call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:

@@ -60,13 +60,13 @@ class AsyncDriverClient(Metadata):
     # read by pydantic where a subclass is a pydantic dataclass
     __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
 
-    stub: Any
+    stub: Any = field(repr=False)
     """The calls of the exporter's services."""
 
-    log_level: str = "INFO"
+    log_level: str = field(default="INFO", repr=False)
     """Least severe level that this client logs."""
 
-    logger: logging.Logger = field(init=False)
+    logger: logging.Logger = field(init=False, repr=False)
     """Log of this client."""
 
     path: str = field(init=False, default="")
