@@ -202,7 +202,7 @@ def test_the_end_of_the_exporter_is_the_end_of_its_hook(lab: Lab, signum: signal
 
 
 def test_a_supervised_exporter_that_dies_in_a_hook_is_started_again(lab: Lab):
-    tag = f"95{os.getpid()}.9"
+    tag = f"95{os.getpid()}.1"
     path = config(lab, f"test -e $LAB/second && exit; touch $LAB/second; setsid sleep {tag} & sleep {tag}")
     process = lab.start("jmp", "run", "--supervise", "--exporter-config", path)
     assert process.stderr is not None

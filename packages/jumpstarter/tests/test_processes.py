@@ -178,28 +178,27 @@ def test_a_family_that_grows_while_it_ends_ends(family: Family):
 
 
 OWNER = """\
-import os, sys
+import os, sys, time
 from jumpstarter.common.processes import GuardedProcess
+if sys.argv.pop(1) == "deaf":
+    GuardedProcess._await_news = lambda self, timeout: time.sleep(1000)
 process = GuardedProcess(sys.argv[1:])
-print(process.pid, flush=True)
 sys.stdin.readline()
 os._exit(0)
 """
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "gone"])
-def test_they_do_not_outlive_their_owner(family: Family, kill: bool):
+@pytest.mark.parametrize("how", ["killed", "gone", "deaf"])
+def test_they_do_not_outlive_their_owner(family: Family, how: str):
     script = f"trap '' TERM HUP; sleep {family.tag} & setsid sh -c 'trap \"\" TERM; sleep {family.tag}; :' & wait; wait"
-    argv = [sys.executable, "-c", OWNER, *shell(script)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
+    argv = [sys.executable, "-c", OWNER, how, *shell(script)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as owner:
         assert owner.stdin is not None
-        owner.stdout.readline()
         family.wait_until(5)  # the owner's command line has it as well
-        if kill:
-            owner.kill()
-        else:
+        if how == "gone":
             owner.stdin.close()
+        else:  # deaf: without having read what it was told
+            owner.kill()
         owner.wait(10)
     family.wait_until(0)
 

@@ -150,21 +150,23 @@ class _Guardian:
 
     def run(self) -> None:
         """Start the command, wait for its end or the end of who wants it, and leave nobody behind."""
-        order = json.loads(self._lines.readline() or "null")
-        if order is None:  # it died between starting us and telling us what for
+        line = self._hear()
+        if not line:  # it died between starting us and telling us what for
             return
         try:
-            self._start(**order)
+            self._start(**json.loads(line))
         except OSError as e:
             self._tell(failed=[e.errno, e.strerror, e.filename])
             return
-        self._tell(started=self._family.leader)
-        grace = self._watch()
-        if grace is not None:
-            self._family.end(grace)
-        if self._family.status is not None:
-            self._tell(exited=self._family.status)
-        self._tell(gone=self._family.end(SHORT_GRACE))
+        try:
+            self._tell(started=self._family.leader)
+            grace = self._watch()
+            if grace is not None:
+                self._family.end(grace)
+            if self._family.status is not None:
+                self._tell(exited=self._family.status)
+        finally:
+            self._tell(gone=self._family.end(SHORT_GRACE))
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, terminal: bool) -> None:
         parent = os.getpid()
@@ -190,10 +192,17 @@ class _Guardian:
             if self._wakeup in ready and signal.SIGTERM in os.read(self._wakeup, 512):
                 return SHORT_GRACE
             if self._control in ready:
-                line = self._lines.readline()
+                line = self._hear()
                 return float(json.loads(line)["end"]) if line else SHORT_GRACE
             self._family.reap()
         return None
+
+    def _hear(self) -> bytes:
+        """The next line from who wants the command; empty if that is dead."""
+        try:
+            return self._lines.readline()
+        except ConnectionResetError:  # it died before it had read all that we said
+            return b""
 
     def _tell(self, **message: Any) -> None:
         with suppress(OSError):  # nobody is there to hear it
