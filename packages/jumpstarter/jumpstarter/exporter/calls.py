@@ -15,7 +15,7 @@ from ..driver.table import ExportedMethod
 from .deadlines import Deadlines
 from .items import Ahead, Steps, iterate
 from .watchdog import Watchdog
-from .worker import Worker, raise_told
+from .worker import Worker, raise_told, told
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -112,15 +112,17 @@ class Calls:
                 worker.give(call)
 
         try:
-            for driver in sorted(others, key=lambda driver: driver.uuid):  # one order, or two of these lock each other
+            # one order, or two of these lock each other
+            for driver in [*sorted(others, key=lambda driver: driver.uuid), first]:
                 worker, call = self.worker(driver), Call(driver, what)
                 await worker.take(call)
                 held.append((worker, call))
         except BaseException:
             let_go(None)
             raise
-        job = asyncio.create_task(self.worker(first).outcome(Call(first, what), function))
+        worker, call = held[-1]
+        job = asyncio.create_task(worker.outcome(call, function))
         job.add_done_callback(let_go)
         _, error = await asyncio.shield(job)  # it goes on when the caller does not
         if error is not None:
-            raise error
+            raise told(error)

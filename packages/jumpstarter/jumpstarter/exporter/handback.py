@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, create_task_group, fail_after
 
-from ..common.exceptions import CallTimeoutError, DeviceAbsentError, DriverStuckError
+from ..common.exceptions import CallTimeoutError, DeviceAbsentError
 from ..common.limits import DRIVER_LIFE
 from ..driver import handback
 from ..driver.base import Driver
@@ -36,7 +36,7 @@ async def release_all(session: Session, *, absent: bool) -> list[Failure]:
                 await _release(session, driver)
             elif absent:
                 raise DeviceAbsentError(f"the device is absent: {driver.failure}")
-        except (Exception, SystemExit, KeyboardInterrupt) as e:  # noqa: BLE001 whatever it is, the others are released
+        except (Exception, SystemExit, KeyboardInterrupt, BaseExceptionGroup) as e:  # noqa: BLE001 the others go on
             failures.append(Failure(driver, session.path(driver), e))
 
     with CancelScope(shield=True):
@@ -53,10 +53,7 @@ async def _release(session: Session, driver: Driver) -> None:
     what = "release" if handback.overrides(type(driver)) else str(handback.wanted(driver))
     try:
         with fail_after(DRIVER_LIFE):
-            try:
-                await _run(session, driver, what)
-            except DriverStuckError:  # its worker took no more calls while we waited; now it runs beside
-                await _run(session, driver, what)
+            await _run(session, driver, what)
     except TimeoutError as e:
         if isinstance(e, CallTimeoutError) or str(e):
             raise

@@ -132,9 +132,9 @@ class Steps:
             if self._error is not None:
                 raise self._error
         finally:
-            if not self._ended and not self._advancing:
+            if self._iterator is not None and not self._ended and not self._advancing:
                 with CancelScope(shield=True):
-                    await worker.run(Call(call.driver, call.method), self._close, urgent=True)
+                    await worker.finish(Call(call.driver, call.method), self._close)
 
     def _advance(self) -> None:
         """Put the next items: one, and those that come within a moment. Notes the error that ends them."""

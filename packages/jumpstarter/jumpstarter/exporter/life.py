@@ -70,6 +70,10 @@ class SessionLife:
     # what happens
 
     async def _run(self) -> None:
+        with CancelScope(shield=True):  # it ends by itself, and not before the devices are taken back
+            await self._sessions()
+
+    async def _sessions(self) -> None:
         try:
             delay, longest = HOOK_RETRY
             while not self._is_stopping:

@@ -132,19 +132,19 @@ class Session:
     def tree(self) -> list[tuple[UUID, Driver | None, str | None, Driver]]:
         """The instances as they are now, depth first; see `Driver.enumerate`."""
         tree = self.root_device.enumerate()
-        self._instances = {str(device.uuid): device for _, _, _, device in tree}
+        instances = {str(device.uuid): device for _, _, _, device in tree}
         paths: dict[UUID, str] = {}
         for uuid, parent, name, _ in tree:
             above = paths[parent.uuid] if parent is not None else ""
             path = f"{above}.{name}" if above else name or ""
             paths.setdefault(uuid, path)
-        self._paths = paths
         for _, _, _, device in tree:
             if isinstance(device, Waiting):
                 self._waiting[str(device.uuid)] = device
         for uuid, reference in list(self._waiting.items()):  # clients know it by its own uuid
-            if uuid not in self._instances and (target := reference.target()) is not None:
-                self._instances[uuid] = target
+            if uuid not in instances and (target := reference.target()) is not None:
+                instances[uuid] = target
+        self._instances, self._paths = instances, paths  # whole, since others read them from other threads
         return tree
 
     def path(self, driver: Driver) -> str:

@@ -154,8 +154,11 @@ class States:
     def try_now(self, trouble: Trouble, done: Callable[[], None]) -> None:
         """Begin an attempt, unless one is under way; `done` is called from its thread when it has ended."""
         with self._changed:
-            trouble.waiting.append(done)
-            self._start(trouble)
+            if self.troubles.get(str(trouble.driver.uuid)) is trouble:
+                trouble.waiting.append(done)
+                self._start(trouble)
+                return
+        done()  # it is there again since it was looked up
 
     def give_up(self, trouble: Trouble, done: Callable[[], None]) -> None:
         """Do not call `done` any more."""

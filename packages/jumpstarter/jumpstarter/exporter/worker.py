@@ -13,9 +13,11 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
+from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter
@@ -45,24 +47,35 @@ class _Thread:
 
     def __init__(self, name: str) -> None:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.has_failed = False
+        """There is no such thread: the system had none left."""
+
         self._name = name
         self._ident = 0
         # kept, or it could be collected; it ends with the thread, or with the event loop
         self._host = asyncio.create_task(
             run_sync(self._run, abandon_on_cancel=True, limiter=CapacityLimiter(1)), name=name
         )
+        self._host.add_done_callback(self._ended)
 
     def stack(self) -> str:
         """Where it is now, the innermost frame last."""
         frame = sys._current_frames().get(self._ident)  # pyright: ignore[reportPrivateUsage] documented
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
+    def _ended(self, host: asyncio.Task[None]) -> None:
+        """Let the job fail for which no thread could be started."""
+        if not host.cancelled() and (error := host.exception()) is not None:
+            self.has_failed = True
+            if (job := self.jobs.get()) is not None:
+                job.done(None, error)
+
     def _run(self) -> None:
         thread = threading.current_thread()
         self._ident, before, thread.name = thread.ident or 0, thread.name, self._name
         while (job := self.jobs.get()) is not None:
             running.set(job.call)
-            result, error = _outcome(job.function)
+            result, error = _outcome(job.function) if not job.call.cancelled else (None, CallCancelled())
             if job.call.cancelled and job.abandoned is not None:
                 _, closing = _outcome(job.abandoned)
                 error = error or closing
@@ -97,8 +110,30 @@ def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """What a function returns or raises, SystemExit included: it must not end the thread."""
     try:
         return function(), None
+    except asyncio.CancelledError as e:  # the driver's own affair: its caller's task was not cancelled
+        return None, RuntimeError(f"CancelledError: {e}" if str(e) else "CancelledError")
     except BaseException as e:  # noqa: BLE001 raised by who waits
         return None, e
+
+
+@coroutine
+def _noticing(awaited: Coroutine[Any, Any, T], cancelled: Callable[[], object]) -> Generator[Any, Any, T]:
+    """Await a coroutine, and call a function when it is cancelled, even if it takes no notice."""
+    go_on = partial(awaited.send, None)
+    while True:
+        try:
+            waits_for = go_on()
+        except StopIteration as e:
+            return e.value
+        try:
+            go_on = partial(awaited.send, (yield waits_for))
+        except GeneratorExit:
+            awaited.close()
+            raise
+        except BaseException as e:  # noqa: BLE001 raised where the coroutine waits
+            if isinstance(e, asyncio.CancelledError):
+                cancelled()
+            go_on = partial(awaited.throw, e)
 
 
 class Worker:
@@ -194,18 +229,43 @@ class Worker:
         runs is told by its call, keeps the turn until it ends, and is followed by `abandoned`. Raises LimitError when
         too many wait, and DriverStuckError while an earlier one does not end; an urgent one then runs beside it.
         """
-        in_turn = not concurrent and not (urgent and self.stuck is not None)
-        if in_turn:
-            await self.take(call, urgent)
+        in_turn = await self._enter(call, concurrent, urgent)
+        if not in_turn and len(self._busy) >= (2 if urgent else 1) * DRIVER_QUEUE:
+            raise LimitError(f"{len(self._busy)} calls of this driver run already (limit DRIVER_QUEUE)")
         value, error = await self._start(call, function, in_turn, abandoned)
         if error is not None:
             raise told(error)
         return value
 
     async def outcome(self, call: Call, function: Callable[[], T]) -> tuple[T, BaseException | None]:
-        """As `run`, for a task of its own, which must not raise SystemExit: the event loop would end with it."""
-        await self.take(call)
+        """As `run`, for a call whose turn it is and that has a task of its own.
+
+        That must not raise SystemExit: the event loop would end with it.
+        """
         return await self._start(call, function, True, None)
+
+    async def finish(self, call: Call, function: Callable[[], object]) -> None:
+        """As `run`, for what ends a call whose caller may be gone: ahead of others, and not cancelled itself."""
+        in_turn = await self._enter(call, False, True)
+        overdue = asyncio.get_running_loop().call_later(STUCK, self._check, call)
+        try:
+            _, error = await self._start(call, function, in_turn, None)
+        finally:
+            overdue.cancel()
+        if error is not None:
+            raise told(error)
+
+    async def _enter(self, call: Call, concurrent: bool, urgent: bool) -> bool:
+        """Wait until a call may begin; whether it has the turn then, and does not run beside who has it."""
+        if concurrent:
+            return False
+        try:
+            await self.take(call, urgent)
+        except DriverStuckError:
+            if urgent:
+                return False
+            raise
+        return True
 
     async def _start(
         self, call: Call, function: Callable[[], T], in_turn: bool, abandoned: Callable[[], Any] | None
@@ -241,21 +301,22 @@ class Worker:
     ) -> T:
         """Run a coroutine function on the event loop; a cancelled caller cancels it. Raises as `run` does."""
         running.set(call)
-        if concurrent or (urgent and self.stuck is not None):
+        if not await self._enter(call, concurrent, urgent):
             return await function()
-        await self.take(call, urgent)
-        try:
-            return await function()
-        except asyncio.CancelledError:
+
+        def cancelled() -> None:
             call.cancel()
-            raise
+            asyncio.get_running_loop().call_later(STUCK, self._check, call)
+
+        try:
+            return await _noticing(function(), cancelled)
         finally:
             self.give(call)
 
     def _returned(self, call: Call, in_turn: bool) -> None:
         """A thread is free again."""
         thread = self._busy.pop(call)
-        if self._closed:
+        if self._closed or thread.has_failed:
             thread.jobs.put(None)
         else:
             self._idle.append(thread)
@@ -267,14 +328,14 @@ class Worker:
     def _check(self, call: Call) -> None:
         """Say that a method runs on although nobody waits for it, and refuse those that would wait for it."""
         thread = self._busy.get(call)
-        if thread is None:
+        if thread is None and self._current is not call:
             return
         logger.error(
-            "driver %s: %s does not end, %.0f s after its caller was gone; it is at:\n%s",
+            "driver %s: %s does not end, %.0f s after its caller was gone%s",
             self._name,
             call.method,
             STUCK,
-            thread.stack(),
+            f"; it is at:\n{thread.stack()}" if thread is not None else "; it takes no notice of being cancelled",
         )
         if self._current is not call:
             return
