@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
-from .core import AsyncDriverClient
+from ..common.limits import HAND_BACK
+from .core import AsyncDriverClient, session_has_ended
 from .errors import driver_error
 from .values import deadline
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import click
 
     from ..streams.blocking import BlockingStream
+    from .status import StatusChange
 
 
 class _Cli:
@@ -138,6 +140,29 @@ class DriverClient(AsyncDriverClient):
         cm: AbstractContextManager[None] = self.portal.wrap_async_context_manager(self.log_stream_async(show_all_logs))
         with cm:
             yield
+
+    def status_changes(self) -> Generator[StatusChange]:
+        """The exporter's status now, and every later one as it comes; ends where the exporter is too old to tell."""
+        from .status import follow
+
+        blocking = getattr(self.stub, "blocking", None)
+        if blocking is not None:
+            yield from follow(blocking)
+            return
+        yield from self._by_portal(self.status_changes_async())
+
+    def end_session(self) -> bool:
+        """Ask the exporter to end the session, and wait until it has taken the devices back.
+
+        False where it is not ours alone, as with calls outside of `jmp shell`: that ends by itself.
+        """
+        blocking = getattr(self.stub, "blocking", None)
+        if blocking is None:
+            return self.portal.call(self.end_session_async)
+        try:
+            return blocking.EndSession(pb.EndSessionRequest(), timeout=HAND_BACK).success
+        except grpc.RpcError as e:
+            return session_has_ended(e)
 
     def close(self) -> None:
         """End what this client and those of its children have opened."""

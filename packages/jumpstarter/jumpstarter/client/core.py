@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -14,6 +14,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.enums import ExporterStatus
 from ..common.groups import ungrouped
+from ..common.limits import HAND_BACK
 from ..common.metadata import Metadata
 from .errors import (
     DriverBusy,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from anyio.abc import AnyByteStream
 
     from ..streams.router import RouterStream
+    from .status import StatusChange
 
 __all__ = (
     "AsyncDriverClient",
@@ -219,11 +221,26 @@ class AsyncDriverClient(Metadata):
         if status is not None and not status.is_ready:
             raise ExporterNotReady(f"exporter is {status.name}")
 
+    async def status_changes_async(self) -> AsyncGenerator[StatusChange]:
+        """The exporter's status now, and every later one as it comes; ends where the exporter is too old to tell."""
+        from .status import follow_async
+
+        async with aclosing(follow_async(self.stub)) as changes:
+            async for change in changes:
+                yield change
+
     async def end_session_async(self) -> bool:
-        """Ask the exporter to end the session's lease; False where there is none, or it cannot say."""
+        """Ask the exporter to end the session, and wait until it has taken the devices back.
+
+        False where it is not ours alone, as with calls outside of `jmp shell`: that ends by itself.
+        """
         try:
-            response = await self.stub.EndSession(pb.EndSessionRequest(), timeout=5)
+            response = await self.stub.EndSession(pb.EndSessionRequest(), timeout=HAND_BACK)
         except grpc.RpcError as e:
-            code = e.code()  # pyright: ignore[reportAttributeAccessIssue]
-            return code is not grpc.StatusCode.UNIMPLEMENTED
+            return session_has_ended(e)
         return response.success
+
+
+def session_has_ended(error: grpc.RpcError) -> bool:
+    """Whether a session that could not be ended is over all the same: its exporter is gone, or takes its time."""
+    return error.code() is not grpc.StatusCode.UNIMPLEMENTED  # pyright: ignore[reportAttributeAccessIssue]

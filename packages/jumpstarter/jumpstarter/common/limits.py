@@ -117,6 +117,9 @@ PREPARE_WAIT = 15.0
 MAX_WAITING = 64
 """Clients that wait for a session at a time."""
 
+HAND_BACK = 180.0
+"""Seconds that a client who ends its session waits until the exporter has taken the devices back."""
+
 SIGN_OF_LIFE = 5.0
 """Seconds between the signs of life of an exporter that takes a session back."""
 

@@ -69,6 +69,9 @@ class ExporterConfigV1Alpha1:
         default_factory=FailureDetectionConfigV1Alpha1, metadata=key("failureDetection")
     )
     exit_on_lease_end: bool = field(default=False, metadata=key("exitOnLeaseEnd", help="Serve one lease, then exit."))
+    observers: bool = field(
+        default=False, metadata=key(help="Others than the holder of the session may call what changes nothing.")
+    )
     alias: str = field(default="default", compare=False, metadata=key(internal=True))
     """Name of its file."""
 

@@ -117,7 +117,7 @@ async def _serving(
     config: ExporterConfigV1Alpha1, listener: Listener, *, observers: bool = False, once: bool = False
 ) -> AsyncGenerator[tuple[str, SessionLife]]:
     """The same with the sessions' life, which is not waited for."""
-    ownership = Ownership(observers=observers)
+    ownership = Ownership(observers=observers or config.observers)
     async with AsyncExitStack() as stack:
         path = None
         if isinstance(listener, TcpListener):

@@ -77,12 +77,14 @@ class _Line:
         tenure.answers = self.answers
 
     async def answers(self) -> bool:
-        """Whether the client answers soon."""
-        self._heard = Event()
+        """Whether the client answers soon, or has ended the session meanwhile."""
+        if self._heard.is_set():
+            self._heard = Event()
+        heard = self._heard  # shared by all who ask at the same time
         with move_on_after(PROBE_HOLDER):
             await self._send(b"?")
-            await self._heard.wait()
-        return self._heard.is_set()
+            await heard.wait()
+        return heard.is_set()
 
     async def _send(self, data: bytes) -> None:
         async with self._sending:
@@ -100,6 +102,7 @@ class _Line:
             if not self._has_left:
                 raise self._tenure.ending()
         finally:
+            self._heard.set()
             self._remote.abort()
 
     async def _listen(self) -> None:
