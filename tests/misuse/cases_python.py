@@ -88,6 +88,11 @@ def _(bench: Bench) -> Said:
     return bench.python("client.teapot.brew()", lambda c: gadget(c, "teapot").brew())
 
 
+@case("an exporter that is not there, from Python")
+def _(bench: Bench) -> Said:
+    return bench.python("with env() as client", lambda _: None, str(bench.lab.directory / "nothing.sock"))
+
+
 @case("no exporter in the environment")
 def _(bench: Bench) -> Said:
     from jumpstarter.utils.env import env

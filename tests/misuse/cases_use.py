@@ -89,3 +89,8 @@ def _(bench: Bench) -> Said:
 def _(bench: Bench) -> Said:
     script = bench.file("script.sh", "echo hello\n")
     return bench.run("jmp", "shell", "--exporter-config", bench.config, "--", script)
+
+
+@case("an error of jmp as JSON")
+def _(bench: Bench) -> Said:
+    return bench.run("jmp", "status", "-o", "json", "--socket", bench.lab.directory / "nothing.sock")

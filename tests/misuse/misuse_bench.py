@@ -204,8 +204,13 @@ class Bench:
 
     def python(self, what: str, use: Callable[[DriverClient], object], address: str | None = None) -> Said:
         """Use the client of the exporter, from Python."""
-        with suppress_warnings(), connect(Endpoint(address or self.exporter.address), Policy(unsafe=True)) as client:
-            return self.raised(what, lambda: use(client))
+
+        def connected() -> object:
+            with connect(Endpoint(address or self.exporter.address), Policy(unsafe=True)) as client:
+                return use(client)
+
+        with suppress_warnings():
+            return self.raised(what, connected)
 
     def raised(self, what: str, use: Callable[[], object]) -> Said:
         """Do something in Python."""

@@ -274,7 +274,11 @@ def _ours(error: JumpstarterException) -> Report:
 
 def _causes(error: BaseException) -> Sequence[str]:
     cause = error.__cause__
-    return (f"{type(cause).__name__}: {cause}",) if cause is not None else ()
+    if cause is None:
+        return ()
+    if (code := _rpc_code(cause)) is not None:
+        return (f"{code}: {getattr(cause, 'details', str)()}",)
+    return (f"{type(cause).__name__}: {cause}",)
 
 
 def _os_text(error: OSError) -> str:

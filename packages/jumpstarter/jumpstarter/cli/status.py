@@ -10,7 +10,7 @@ import click
 from ..common.holders import describe
 from ..common.metadata import NAME_LABEL
 from ..common.text import one_line
-from . import options
+from . import errors, options
 from .group import examples
 from .running import running_exporter
 
@@ -29,7 +29,7 @@ _WORDS = {0: "unknown", 1: "ready", 2: "absent", 3: "faulty"}
     )
 )
 @options.exporter_options
-@click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
+@errors.output_option
 def status(
     name: str | None,
     socket: str | None,

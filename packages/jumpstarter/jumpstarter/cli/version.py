@@ -7,11 +7,12 @@ from importlib.metadata import version as version_of
 
 import click
 
+from . import errors
 from .group import examples
 
 
 @click.command(epilog=examples("jmp version", "jmp version -o json"))
-@click.option("-o", "--output", type=click.Choice(["json"]), help="Print for programs instead.")
+@errors.output_option
 def version(output: str | None) -> None:
     """Show the version of Jumpstarter and of the Python that runs it."""
     ours, python = version_of("jumpstarter"), ".".join(map(str, sys.version_info[:3]))

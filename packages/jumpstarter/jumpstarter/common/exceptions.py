@@ -22,7 +22,10 @@ class JumpstarterException(Exception):
 
     def __str__(self) -> str:
         """The message, the cause where there is one, and the hint."""
-        cause = str(self.__cause__ or "")
+        is_of_grpc = callable(
+            getattr(self.__cause__, "details", None)
+        )  # a page of text, and the message has its reason
+        cause = "" if is_of_grpc else str(self.__cause__ or "")
         text = self.message or super().__str__()
         text = f"{text} (Caused by: {cause})" if cause else text
         return f"{text}; {self.hint}" if self.hint else text
