@@ -130,7 +130,12 @@ class Driver(Metadata, metaclass=ABCMeta):
 
         from .describe import type_name
 
-        labels = self.labels | self.extra_labels() | {CLIENT_LABEL: self.client()}
+        try:
+            extra = self.extra_labels()
+        except (Exception, SystemExit) as e:  # noqa: BLE001 the other drivers' clients need the report, too
+            self.logger.warning("extra_labels failed: %s: %s", type(e).__name__, e)
+            extra = {}
+        labels = self.labels | extra | {CLIENT_LABEL: self.client()}
         if name is not None:
             labels[NAME_LABEL] = name
         return jumpstarter_pb2.DriverInstanceReport(

@@ -47,10 +47,6 @@ class Calls:
             worker.close()
         self._watchdog.close()
 
-    async def run(self, driver: Driver, what: str, function: Callable[[], Any], *, urgent: bool = False) -> Any:
-        """Run a plain function of a driver in its worker; `what` is its name in messages."""
-        return await self.worker(driver).run(Call(driver, what), function, urgent=urgent)
-
     async def call(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> Any:
         """The result of a method. Raises CallTimeoutError when its time is over, and what the method raises."""
         args, kwargs = arguments

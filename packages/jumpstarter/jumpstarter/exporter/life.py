@@ -78,6 +78,7 @@ class SessionLife:
             delay, longest = HOOK_RETRY
             while not self._is_stopping:
                 if not await self._prepare():
+                    self._warnings += await self._release()  # what the hook that failed has done
                     await self._pause(delay)
                     delay = min(2 * delay, longest)
                     continue

@@ -59,6 +59,12 @@ class SessionService:
     # what there is
 
     async def get_report(self, request: Empty, context: Context) -> pb.GetReportResponse:
+        try:
+            return self._report()
+        except DRIVER_FAILURES as e:  # of a driver's own report(), client() or enumerate()
+            await refuse(self._session, context, "", "report", e)
+
+    def _report(self) -> pb.GetReportResponse:
         session = self._session
         tree = session.tree()
         return pb.GetReportResponse(

@@ -207,10 +207,6 @@ class States:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not any(t.is_running for t in self.troubles.values()), patience)
 
-    @property
-    def has_stopped(self) -> bool:
-        return self._stopped
-
     # drivers that take calls
 
     def absent(self, uuid: str, path: str, error: BaseException) -> None:

@@ -119,21 +119,22 @@ def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 @coroutine
 def _noticing(awaited: Coroutine[Any, Any, T], cancelled: Callable[[], object]) -> Generator[Any, Any, T]:
     """Await a coroutine, and call a function when it is cancelled, even if it takes no notice."""
-    go_on = partial(awaited.send, None)
+    steps = awaited.__await__()
+    go_on = partial(steps.send, None)
     while True:
         try:
             waits_for = go_on()
         except StopIteration as e:
             return e.value
         try:
-            go_on = partial(awaited.send, (yield waits_for))
+            go_on = partial(steps.send, (yield waits_for))
         except GeneratorExit:
-            awaited.close()
+            steps.close()
             raise
         except BaseException as e:  # noqa: BLE001 raised where the coroutine waits
             if isinstance(e, asyncio.CancelledError):
                 cancelled()
-            go_on = partial(awaited.throw, e)
+            go_on = partial(steps.throw, e)
 
 
 class Worker:

@@ -1,0 +1,95 @@
+"""The sessions of an exporter, whatever ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from anyio import CancelScope, fail_after
+from jumpstarter.client.errors import DriverError
+from jumpstarter.common.utils import serve
+from jumpstarter.config.hooks import HookConfigV1Alpha1
+from jumpstarter.driver import Driver, export
+from jumpstarter.driver.table import exported_methods
+from jumpstarter.exporter.leasehooks import LeaseHooks
+from jumpstarter.exporter.life import SessionLife
+from jumpstarter.exporter.ownership import Ownership
+from jumpstarter.exporter.session import Session
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Switch(Driver):
+    """A switch with a method that takes as long as it is let."""
+
+    release_default = "off"
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.began, self.gate = threading.Event(), threading.Event()
+        self.events: list[str] = []
+
+    @export
+    def hold(self) -> None:
+        self.began.set()
+        self.gate.wait(0.2)
+        self.events.append("held")
+
+    @export
+    def off(self) -> None:
+        self.events.append("off")
+
+
+@pytest.mark.anyio
+async def test_an_exporter_that_is_cancelled_takes_its_devices_back_all_the_same() -> None:
+    switch, ownership = Switch(), Ownership()
+    call: asyncio.Task[None] | None = None
+
+    async def hold(session: Session) -> None:
+        tenure = ownership.admit(None, "me")
+        assert tenure is not None
+        with tenure:
+            await session.calls.call(switch, exported_methods(Switch)["hold"], ((switch,), {}))
+
+    with fail_after(10):
+        async with Session(root_device=switch) as session:
+            life = SessionLife(session, ownership, LeaseHooks(session, HookConfigV1Alpha1(), "bench"))
+            with CancelScope() as scope:
+                async with life.running():
+                    await life.offered()
+                    call = asyncio.create_task(hold(session))
+                    await asyncio.to_thread(switch.began.wait, 5)
+                    scope.cancel()
+                    await asyncio.sleep(5)
+            assert call is not None
+            await asyncio.wait([call])
+            await session.calls.settle()
+            session.calls.close()
+    assert switch.events == ["held", "off"]
+
+
+@pytest.mark.parametrize("error", [OSError("no label"), SystemExit("no label")])
+def test_a_driver_that_fails_to_name_its_labels_keeps_nobody_from_the_others(error: BaseException) -> None:
+    class Unlabelled(Switch):
+        def extra_labels(self) -> dict[str, str]:
+            raise error
+
+    with serve(Switch(children={"a": Unlabelled(), "b": Switch()})) as client:
+        assert list(client.children) == ["a", "b"]
+
+
+def test_a_driver_that_fails_to_report_ends_no_event_loop() -> None:
+    class Silent(Switch):
+        def report(self, **_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] the fault
+            raise SystemExit("no report")
+
+    with pytest.raises(DriverError, match="no report"), serve(Silent()):
+        pass
