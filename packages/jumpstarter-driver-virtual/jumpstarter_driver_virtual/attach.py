@@ -105,7 +105,8 @@ class Attachment:
         except Exception as e:  # noqa: BLE001 raised by the thread that waits
             failure.append(e)
         finally:
-            finished.send(b"\0")
+            with suppress(OSError):  # the user has left already, by Ctrl-C
+                finished.send(b"\0")
 
     def _send(self, stream: "BlockingStream", done: socket.socket) -> bool:
         """Pass the input on until something ends; false when that is the time."""

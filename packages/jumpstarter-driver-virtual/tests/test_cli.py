@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -135,6 +136,17 @@ def test_what_is_piped_in_is_sent_completely(backstage: Backstage):
             check=False,
         )
         assert answered.returncode == 0, answered.stdout
+
+
+def test_pipe_ends_in_silence_by_control_c(backstage: Backstage):
+    for _ in range(5):
+        pipe = subprocess.Popen(
+            [*J, "board", "console", "pipe"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=backstage.environment
+        )
+        assert pipe.stderr is not None
+        assert pipe.stderr.readline() == b"console open; Ctrl-C ends it\n"
+        pipe.send_signal(signal.SIGINT)
+        assert (pipe.communicate(timeout=PATIENCE)[1], pipe.returncode) == (b"", 0)
 
 
 def test_start_console_passes_keys_on_until_control_b_three_times(backstage: Backstage):

@@ -347,7 +347,7 @@ def test_a_missing_configuration_names_the_places_where_it_could_be(homes: tuple
     with pytest.raises(ConfigurationError) as caught:
         ExporterConfigV1Alpha1.load("lab")
     assert str(caught.value) == (
-        f"there is no exporter configuration 'lab': {user / 'lab.yaml'} or {system / 'lab.yaml'}"
+        f"there is no exporter configuration 'lab'; put it in {user / 'lab.yaml'} or {system / 'lab.yaml'}"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, ForwardRef, cast
 
 from ..common.annotations import resolved_annotations, signature_of_callable
 from ..common.convert import expectation
+from ..common.exceptions import ConfigurationError
 from ..common.suggest import did_you_mean
 from .classes import common_parameters
 from .place import Place
@@ -109,6 +110,8 @@ def arguments(cls: type[Any], config: dict[str, Any], place: Place, problems: Pr
             problems.add(below, "belongs beside 'type', not under 'config'")
         elif parameter is not None:
             values[name] = parameter.convert(name, value, below, problems)
+            if name == "on_release":
+                _check_on_release(cls, value, below, problems)
         elif signature.takes_more:
             values[name] = value
         else:
@@ -120,6 +123,17 @@ def arguments(cls: type[Any], config: dict[str, Any], place: Place, problems: Pr
             kind = expectation(parameter.annotation)
             problems.add(place, f"{cls.__name__} needs the parameter {name!r} ({kind}) under 'config'")
     return values
+
+
+def _check_on_release(cls: type[Any], value: Any, place: Place, problems: Problems) -> None:
+    """Ask a driver's class what its instances would say."""
+    check: Callable[[Any], None] | None = getattr(cls, "_check_on_release", None)
+    if check is None or value is None:
+        return
+    try:
+        check(value)
+    except ConfigurationError as e:
+        problems.add(place, str(e))
 
 
 def _advice(cls: type[Any], name: str, signature: Signature) -> str:

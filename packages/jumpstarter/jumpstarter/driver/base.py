@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+from ..common.exceptions import ConfigurationError
 from ..common.limits import CALL_TIMEOUT
 from ..common.metadata import CLIENT_LABEL, NAME_LABEL, Metadata
 from . import handback
@@ -72,7 +73,15 @@ class Driver(Metadata, metaclass=ABCMeta):
             parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
         self.logger = DriverLogger(self)
         if self.on_release is not None:
-            handback.check(self)
+            try:
+                self._check_on_release(self.on_release)
+            except ConfigurationError as e:
+                raise ConfigurationError(f"on_release: {e}") from None
+
+    @classmethod
+    def _check_on_release(cls, value: object) -> None:
+        """Raise ConfigurationError unless `on_release` can have this value; also asked before a driver is made."""
+        handback.check(cls, value)
 
     @classmethod
     def client(cls) -> str:

@@ -24,10 +24,14 @@ def wanted(driver: Driver) -> Any:
     """What is to happen: `on_release` of the configuration, or of the class."""
     value = driver.__dict__.get("on_release")
     if value is not None:
-        return _YAML[value] if isinstance(value, bool) else value
+        return _plain(value)
     cls = type(driver)
     default = _class_default(cls)
     return default if default == LEAVE or overrides(cls) or default in _methods(cls) else LEAVE
+
+
+def _plain(value: Any) -> Any:
+    return _YAML[value] if isinstance(value, bool) else value
 
 
 def _class_default(cls: type[Driver]) -> str:
@@ -72,16 +76,16 @@ def _needs_nothing(method: ExportedMethod) -> bool:
     return True
 
 
-def check(driver: Driver) -> None:
-    """Raise ConfigurationError unless `on_release` is something that the driver can do."""
-    value, cls = wanted(driver), type(driver)
+def check(cls: type[Driver], value: Any) -> None:
+    """Raise ConfigurationError unless `on_release` with this value is something that drivers of a class can do."""
+    value = _plain(value)
     if value == LEAVE or overrides(cls):
         return
     methods = _methods(cls)
     if not isinstance(value, str) or value not in methods:
         guess = did_you_mean(value, [LEAVE, *methods]) if isinstance(value, str) else ""
         possible = guess or f"; it can be {', '.join([LEAVE, *methods])}"
-        raise ConfigurationError(f"on_release: {cls.__name__} has no method {value!r} without parameters{possible}")
+        raise ConfigurationError(f"{cls.__name__} has no method {value!r} without parameters{possible}")
 
 
 def release(driver: Driver) -> Awaitable[None] | None:
