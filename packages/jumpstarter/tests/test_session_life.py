@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
+from typing import Never
 
 import pytest
 from anyio import CancelScope, fail_after
 from jumpstarter.client.errors import DriverError
 from jumpstarter.common.utils import serve
-from jumpstarter.config.hooks import HookConfigV1Alpha1
+from jumpstarter.config.hooks import HookConfigV1Alpha1, HookInstanceConfigV1Alpha1
 from jumpstarter.driver import Driver, export
 from jumpstarter.driver.table import exported_methods
 from jumpstarter.exporter.leasehooks import LeaseHooks
@@ -74,6 +76,28 @@ async def test_an_exporter_that_is_cancelled_takes_its_devices_back_all_the_same
             await session.calls.settle()
             session.calls.close()
     assert switch.events == ["held", "off"]
+
+
+@pytest.mark.anyio
+async def test_a_hook_for_which_there_is_no_socket_fails_and_the_devices_are_handed_back() -> None:
+    class Crowded(Session):
+        def serve_unix_async(self, *_: object, **__: object) -> Never:  # pyright: ignore[reportIncompatibleMethodOverride]
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    switch, ownership = Switch(), Ownership()
+    config = HookConfigV1Alpha1(after_lease=HookInstanceConfigV1Alpha1(script="true"))
+    with fail_after(10):
+        async with Crowded(root_device=switch) as session:
+            life = SessionLife(session, ownership, LeaseHooks(session, config, "bench"))
+            async with life.running():
+                await life.offered()
+                tenure = ownership.admit(None, "me")
+                assert tenure is not None
+                ownership.end(tenure, "that is all")
+                await ownership.changes.until(lambda: tenure.is_settled)
+            session.calls.close()
+    assert switch.events == ["off"]
+    assert tenure.failures == ["afterLease hook cannot run: no space left on device; check hooks.afterLease"]
 
 
 @pytest.mark.parametrize("error", [OSError("no label"), SystemExit("no label")])

@@ -111,6 +111,11 @@ async def run_hook(
     return outcome
 
 
+def unrunnable(kind: HookKind, config: HookInstanceConfigV1Alpha1, error: OSError) -> HookOutcome:
+    """The outcome of a hook that cannot even be started."""
+    return _Run(kind, config, {}, logging.getLogger(f"hook.{kind}")).unrunnable(error, 0.0)
+
+
 async def _end_when_cancelled(run: _Run, *, task_status: TaskStatus[None]) -> None:
     try:
         task_status.started()
@@ -143,7 +148,6 @@ class _Run:
         """Run it to its end."""
         started = time.monotonic()
         output = HookOutput(self._log, secrets=[self._variables.get(names.JMP_SESSION, "")])
-        problem, is_unrunnable, motd = "", False, ""
         try:
             with _motd_file() as motd_file:
                 status = self._execute(_command(self._config), self._environment(motd_file), output)
@@ -152,9 +156,14 @@ class _Run:
             if problem and output.last_line:
                 problem += f"; its last words: {output.last_line[:200]}"
         except OSError as e:
-            what = f"{e.filename}: " if e.filename else ""
-            problem, is_unrunnable = f"cannot run: {what}{e.strerror or e}; check hooks.{self._kind}", True
-        return self._outcome(problem, is_unrunnable, motd, time.monotonic() - started)
+            return self.unrunnable(e, time.monotonic() - started)
+        return self._outcome(problem, False, motd, time.monotonic() - started)
+
+    def unrunnable(self, error: OSError, duration: float) -> HookOutcome:
+        """Its outcome where it cannot even be started."""
+        what = f"{error.filename}: " if error.filename else ""
+        problem = f"cannot run: {what}{error.strerror or error}; check hooks.{self._kind}"
+        return self._outcome(problem, True, "", duration)
 
     def _outcome(self, problem: str, is_unrunnable: bool, motd: str, duration: float) -> HookOutcome:
         message = printable(f"{self._kind} hook {problem}") if problem else ""

@@ -12,7 +12,7 @@ from .gate import Gate
 from .ownership import Holder, Ownership, Tenure
 
 if TYPE_CHECKING:
-    from ..config.hooks import HookConfigV1Alpha1
+    from ..config.hooks import HookConfigV1Alpha1, HookInstanceConfigV1Alpha1
     from .hooks import HookKind, HookOutcome
     from .session import Session
 
@@ -54,6 +54,14 @@ class LeaseHooks:
         config = self._configs[kind]
         if config is None or (self._is_stopping and kind == "beforeLease"):
             return None
+        from .hooks import unrunnable
+
+        try:
+            return await self._run(kind, config, client)
+        except OSError as e:  # there is no place for its socket
+            return unrunnable(kind, config, e)
+
+    async def _run(self, kind: HookKind, config: HookInstanceConfigV1Alpha1, client: str) -> HookOutcome | None:
         from .hooks import hook_variables, run_hook
 
         with CancelScope() as self._running:

@@ -88,11 +88,13 @@ class SessionLife:
                 if isinstance(tenure, Tenure):
                     await self._serve(tenure)
                     self._is_stopping = self._is_stopping or self._once
-            await self._release()  # what the hook before the session that never began has done
         finally:
-            self._session.update_status(ExporterStatus.OFFLINE, str(self.failure or "the exporter stops"))
-            self._is_over = True
-            self._ownership.changes.notify()
+            try:
+                await self._release()  # what the hook before the session that never began has done, or is left
+            finally:
+                self._session.update_status(ExporterStatus.OFFLINE, str(self.failure or "the exporter stops"))
+                self._is_over = True
+                self._ownership.changes.notify()
 
     async def _pause(self, delay: float) -> None:
         with move_on_after(delay):

@@ -33,11 +33,14 @@ class Marker:
         """Leave the mark: from now on devices may be in use."""
         if not self._key or self._held is not None:
             return
+        fd = -1
         try:
             path = make_private(_directory()) / f"{self._key}.{os.getpid()}"
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
+            if fd >= 0:
+                os.close(fd)
             logger.warning("a kill of this exporter will go unnoticed: %s", e)
             return
         self._held = fd, path
@@ -47,7 +50,7 @@ class Marker:
         if self._held is not None:
             fd, path = self._held
             self._held = None
-            path.unlink(missing_ok=True)
+            _remove(path)
             os.close(fd)
 
     def is_left(self) -> bool:
@@ -59,7 +62,14 @@ class Marker:
         """Forget them: all is made good."""
         with _left(self._key) as left:
             for path in left:
-                path.unlink(missing_ok=True)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:  # the next start hands the devices back once more, which does no harm
+        logger.warning("a mark of this exporter stays: %s", e)
 
 
 def _directory() -> Path:
