@@ -320,6 +320,23 @@ with env() as client:
     assert site.events() == [f"{method} began", ending[method], "off", "on", "off"]
 
 
+def test_the_command_of_a_killed_shell_ends_with_it(site: Site):
+    for command in ("sleep 60", "trap '' TERM HUP; echo held; (sleep 60; true)"):
+        with site.holder("sh", "-c", f"echo $$; {command}") as holder:
+            pid = int(line(holder))
+            wait_for(lambda pid=pid: Path(f"/proc/{pid}/task/{pid}/children").read_text(), 5)
+            child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+            holder.kill()
+            wait_for(lambda pid=pid, child=child: not is_running(pid) and not is_running(child), 8)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_byte_stream_of_an_ended_session_is_told_why(site: Site):
     with holding(site.endpoint()) as held, site.client(held.endpoint.session) as board, board.stream() as stream:
         stream.send(b"hello")

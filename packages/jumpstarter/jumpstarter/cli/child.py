@@ -14,8 +14,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
@@ -41,8 +41,40 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
             process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
         except OSError as e:
             raise _cannot_start(command[0], e) from e
-        status = child.wait(process)
+        with _ended_with_us(process.pid, child.has_group):
+            status = child.wait(process)
     return status if status >= 0 else 128 - status
+
+
+_WATCH = """\
+read -r line && exit
+for signal in HUP TERM CONT; do kill -s $signal -- "$1"; done
+sleep 5
+kill -s KILL -- "$1"
+"""
+"""What waits for our end: with a line we say that all is well; without one we were killed."""
+
+
+@contextmanager
+def _ended_with_us(pid: int, has_group: bool) -> Generator[None]:
+    """End the command and its group should we be killed meanwhile: the devices are somebody else's then."""
+    try:
+        watcher = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "jmp shell", f"-{pid}" if has_group else str(pid)],
+            env={"PATH": os.defpath},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what the terminal sends is not for it
+        )
+    except OSError:  # no more processes: then without
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            watcher.communicate(b"\n", timeout=1)
 
 
 def _cannot_start(command: str, error: OSError) -> CommandError:
