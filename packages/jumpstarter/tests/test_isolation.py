@@ -251,6 +251,8 @@ def test_a_method_that_does_not_end_is_named_and_its_driver_refuses_calls_until_
     with pytest.raises(DriverTimeout):
         pair.client.call("hold_briefly")
     eventually(lambda: "does not end" in caplog.text)
+    [line] = [line for line in caplog.messages if "it is at" in line]
+    assert "in hold_briefly" in line and "worker.py" not in line, line
     assert "in hold_briefly" in caplog.text  # where it is
     with pytest.raises(DriverError, match=r"one\.note: .*an earlier call of hold_briefly does not end.*restart"):
         pair.client.call("note", "x")

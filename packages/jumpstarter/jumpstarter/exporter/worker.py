@@ -59,9 +59,13 @@ class _Thread:
         self._host.add_done_callback(self._ended)
 
     def stack(self) -> str:
-        """Where it is now, the innermost frame last."""
+        """Where in the driver's code it is now, the innermost frame last."""
         frame = sys._current_frames().get(self._ident)  # pyright: ignore[reportPrivateUsage] documented
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        if frame is None:
+            return ""
+        frames = traceback.extract_stack(frame)
+        ours = [number for number, entry in enumerate(frames, 1) if entry.filename == __file__]
+        return "".join(traceback.format_list(frames[max(ours, default=0) :] or frames))
 
     def _ended(self, host: asyncio.Task[None]) -> None:
         """Let the job fail for which no thread could be started."""
