@@ -78,7 +78,8 @@ class SessionLife:
             delay, longest = HOOK_RETRY
             while not self._is_stopping:
                 if not await self._prepare():
-                    self._warnings += await self._release()  # what the hook that failed has done
+                    failures = await self._release()  # what the hook that failed has done
+                    self._warnings += [failure for failure in failures if failure not in self._warnings]
                     await self._pause(delay)
                     delay = min(2 * delay, longest)
                     continue

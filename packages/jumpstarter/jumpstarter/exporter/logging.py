@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 from weakref import WeakSet
 
@@ -19,6 +18,7 @@ from ..common.text import HIDDEN, redacted
 from ..driver.base import Driver
 from ..driver.calls import running
 from ..driver.log import author_of
+from .changes import Changes
 from .redaction import is_secret_name
 
 MAX_LINE = 64 * 1024
@@ -71,7 +71,7 @@ class LogHistory:
         self._first = 0  # position of the oldest line that is still there
         self._closed = False
         self._lock = threading.Lock()
-        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._changes = Changes()
 
     def append(self, line: LogLine) -> None:
         """Add a line; the oldest ones make room for it. It goes to the listener, too."""
@@ -83,31 +83,22 @@ class LogHistory:
             while len(self._lines) > self._max_lines or self._bytes > self._max_bytes:
                 self._bytes -= len(self._lines.popleft().message)
                 self._first += 1
-        self._wake()
+        self._changes.notify()
 
     def close(self) -> None:
         """Let every reader end after the lines that are there."""
         self._closed = True
-        self._wake()
+        self._changes.notify()
 
-    def _wake(self) -> None:
-        with self._lock:
-            waiters, self._waiters = self._waiters, []
-        for loop, event in waiters:
-            with suppress(RuntimeError):  # the loop has ended, and its readers with it
-                loop.call_soon_threadsafe(event.set)  # lines come from threads that anyio knows nothing of
-
-    def _since(self, position: int) -> tuple[list[LogLine], int, int, asyncio.Event | None]:
-        """The lines from a position on, the next position, how many are lost, what to wait for if none is there."""
+    def _since(self, position: int) -> tuple[list[LogLine], int, int] | None:
+        """The lines from a position on, the next position, how many are lost; None while there is nothing to read."""
         with self._lock:
             lost = max(0, self._first - position)
             start = max(0, position - self._first)
             lines = [self._lines[i] for i in range(start, len(self._lines))]
-            event = None
             if not lines and not self._closed:
-                event = asyncio.Event()
-                self._waiters.append((asyncio.get_running_loop(), event))
-            return lines, self._first + len(self._lines), lost, event
+                return None
+            return lines, self._first + len(self._lines), lost
 
     async def read(self) -> AsyncGenerator[LogLine]:
         """Every line that is there and every later one, until the history is closed.
@@ -116,19 +107,15 @@ class LogHistory:
         """
         position = self._first
         while True:
-            lines, position, lost, event = self._since(position)
+            found = await self._changes.until(partial(self._since, position))
+            assert found is not None
+            lines, position, lost = found
             if lost:
                 text = f"{lost} lines of log lost: this reader was too slow"
                 yield LogLine("WARNING", text, LogSource.SYSTEM, time.time())
             for line in lines:
                 yield line
-            if event is not None:
-                try:
-                    await event.wait()
-                finally:
-                    with self._lock:
-                        self._waiters = [waiter for waiter in self._waiters if waiter[1] is not event]
-            elif not lines:
+            if not lines:
                 return
 
 

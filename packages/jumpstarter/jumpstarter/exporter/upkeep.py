@@ -156,10 +156,12 @@ class Upkeep:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(ended.set)
 
-        with move_on_after(RETRY_WAIT):
-            self.states.try_now(trouble, done)
-            await ended.wait()
-        self.states.give_up(trouble, done)
+        try:
+            with move_on_after(RETRY_WAIT):
+                self.states.try_now(trouble, done)
+                await ended.wait()
+        finally:
+            self.states.give_up(trouble, done)
         if str(behind.uuid) in self.states.troubles:
             raise trouble.state.error()
 

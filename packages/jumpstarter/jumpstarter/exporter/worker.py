@@ -2,7 +2,8 @@
 
 Plain functions run in a thread of the worker's own, coroutines on the event loop; both wait for the same turn. A
 function cannot be stopped: when its caller has gone it keeps the turn until it ends, and when it does not end, the
-worker says so and refuses further calls instead of letting them wait for ever.
+worker says so and refuses further calls instead of letting them wait for ever. The same goes for a coroutine that takes
+no notice of being cancelled.
 """
 
 from __future__ import annotations
