@@ -201,3 +201,11 @@ def test_the_demo_says_what_is_missing():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 65
     assert "pip install jumpstarter-driver-virtual" in done.stderr
+
+
+def test_an_output_option_behind_the_device_is_told_where_it_belongs(shared_lab: Lab):
+    done = shared_lab.run(
+        "jmp", "shell", "--exporter-config", shared_lab.config, "--", "j", "power", "on", "-o", "json"
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("(write it before the device: j -o json ...)\n")

@@ -227,6 +227,8 @@ def describe(error: BaseException) -> Report:
         case click.UsageError():
             message = error.format_message()
             hint = f"see '{error.ctx.command_path} --help'" if error.ctx else ""
+            if isinstance(error, click.NoSuchOption) and error.option_name in ("-o", "--output") and _is_of_j(error):
+                hint = "write it before the device: j -o json ..."
             return _plain("usage", message, hint, line=f"{message} ({hint})" if hint else message)
         case CommandError():
             return _plain(_CODES.get(error.status, "failed"), error.message)._replace(status=error.status)
@@ -296,6 +298,10 @@ def _rpc_code(error: BaseException) -> str | None:
     """The name of the status that a gRPC error has."""
     code = getattr(error, "code", None)
     return getattr(code(), "name", None) if callable(code) and hasattr(error, "details") else None
+
+
+def _is_of_j(error: click.UsageError) -> bool:
+    return error.ctx is not None and error.ctx.command_path.startswith("j ")
 
 
 def _is_help(error: click.UsageError) -> bool:
