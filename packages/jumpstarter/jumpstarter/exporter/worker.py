@@ -16,7 +16,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from types import coroutine
 from typing import Any, NamedTuple, TypeVar
@@ -122,24 +121,30 @@ def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 @coroutine
-def _noticing(awaited: Coroutine[Any, Any, T], cancelled: Callable[[], object]) -> Generator[Any, Any, T]:
+def _noticing(
+    awaited: Coroutine[Any, Any, T], cancelled: Callable[[Call], object], call: Call
+) -> Generator[Any, Any, T]:
     """Await a coroutine, and call a function when it is cancelled, even if it takes no notice."""
     steps = awaited.__await__()
-    go_on = partial(steps.send, None)
-    while True:
-        try:
-            waits_for = go_on()
-        except StopIteration as e:
-            return e.value
-        try:
-            go_on = partial(steps.send, (yield waits_for))
-        except GeneratorExit:
-            steps.close()
-            raise
-        except BaseException as e:  # noqa: BLE001 raised where the coroutine waits
-            if isinstance(e, asyncio.CancelledError):
-                cancelled()
-            go_on = partial(steps.throw, e)
+    step: Callable[[Any], Any] = steps.send
+    given: Any = None
+    try:
+        while True:
+            try:
+                waits_for = step(given)
+            except StopIteration as e:
+                return e.value
+            try:
+                given, step = (yield waits_for), steps.send
+            except GeneratorExit:
+                steps.close()
+                raise
+            except BaseException as e:  # noqa: BLE001 raised where the coroutine waits
+                if isinstance(e, asyncio.CancelledError):
+                    cancelled(call)
+                given, step = e, steps.throw
+    finally:
+        given = None  # or the error would keep itself, by its traceback
 
 
 class Worker:
@@ -293,8 +298,7 @@ class Worker:
         try:
             return await result
         except asyncio.CancelledError:
-            call.cancel()
-            loop.call_later(STUCK, self._check, call)
+            self._cancelled(call)
             raise
 
     async def run_async(
@@ -309,15 +313,15 @@ class Worker:
         running.set(call)
         if not await self._enter(call, concurrent, urgent):
             return await function()
-
-        def cancelled() -> None:
-            call.cancel()
-            asyncio.get_running_loop().call_later(STUCK, self._check, call)
-
         try:
-            return await _noticing(function(), cancelled)
+            return await _noticing(function(), self._cancelled, call)
         finally:
             self.give(call)
+
+    def _cancelled(self, call: Call) -> None:
+        """Tell a call that runs that its caller is gone, and look after a while whether it has ended."""
+        call.cancel()
+        asyncio.get_running_loop().call_later(STUCK, self._check, call)
 
     def _returned(self, call: Call, in_turn: bool) -> None:
         """A thread is free again."""
