@@ -14,8 +14,9 @@ from ..driver.calls import Call, running
 from ..driver.table import ExportedMethod
 from .deadlines import Deadlines
 from .items import Ahead, Steps, iterate
+from .threads import raise_told, told
 from .watchdog import Watchdog
-from .worker import Worker, raise_told, told
+from .worker import Worker
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

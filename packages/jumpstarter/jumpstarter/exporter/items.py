@@ -16,7 +16,8 @@ from anyio import CancelScope
 from ..common.limits import BATCH_ITEMS, BATCH_TIME
 from ..driver.calls import Call, running
 from ..driver.decorators import Options
-from .worker import Worker, told
+from .threads import told
+from .worker import Worker
 
 
 class Ahead:
