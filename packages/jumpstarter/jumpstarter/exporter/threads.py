@@ -56,8 +56,9 @@ class JobThread:
         """Let the job fail for which no thread could be started."""
         if not host.cancelled() and (error := host.exception()) is not None:
             self.has_failed = True
-            if (job := self.jobs.get()) is not None:
-                job.done(None, error)
+            while not self.jobs.empty():
+                if (job := self.jobs.get_nowait()) is not None:
+                    job.done(None, error)
 
     def _run(self) -> None:
         thread = threading.current_thread()
