@@ -188,14 +188,15 @@ class Bench:
         return self.record.read_text().splitlines() if self.record.exists() else []
 
     def census(self, observer: DriverClient) -> Census:
-        """What the exporter has now."""
+        """What the exporter has now, with what it has for the observer."""
+        tasks = int(observer.children["probe"].call("tasks"))
         places = (self.lab.directory, Path(self.lab.environment.get("TMPDIR", "/tmp")) / f"jumpstarter-{os.getuid()}")
         return Census(
             descriptors=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
             threads=threads(self.pid),
             children=len(children(self.pid)),
             sockets=sum(path.is_socket() for place in places if place.exists() for path in place.rglob("*")),
-            tasks=int(observer.children["probe"].call("tasks")),
+            tasks=tasks,
         )
 
 
