@@ -192,7 +192,7 @@ class Bench:
         tasks = int(observer.children["probe"].call("tasks"))
         places = (self.lab.directory, Path(self.lab.environment.get("TMPDIR", "/tmp")) / f"jumpstarter-{os.getuid()}")
         return Census(
-            descriptors=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
+            descriptors=len(descriptors(self.pid)),
             threads=threads(self.pid),
             children=len(children(self.pid)),
             sockets=sum(path.is_socket() for place in places if place.exists() for path in place.rglob("*")),
@@ -219,6 +219,15 @@ def threads(pid: int) -> int:
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             names.append((task / "comm").read_text())
     return sum(not name.startswith(GRPC_THREADS) for name in names)
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open, but for the record of its session, which it opens when it gets to it."""
+    found: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(entry.readlink()))
+    return [target for target in found if not target.endswith(".jsonl")]
 
 
 def children(pid: int) -> list[str]:
