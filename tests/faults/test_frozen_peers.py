@@ -45,7 +45,7 @@ def noted(bench: Bench, *begins: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_clients_that_freeze_or_vanish_are_let_go(start: StartBench):
     with ExitStack() as stack:
         benches = [stack.enter_context(start(transport)) for transport in TRANSPORTS]
