@@ -14,9 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import http2
 import pytest
 from jumpstarter.client.core import DriverError
-from jumpstarter.common.limits import CALLER_STREAMS, DRIVER_QUEUE, LOCAL_STREAMS
+from jumpstarter.common.limits import CALLER_STREAMS, DRIVER_QUEUE, LOCAL_STREAMS, MAX_CONNECTIONS
 from peers import dial, echo, serving
 from processes import MIB, Memory, assert_served, wait_for
 
@@ -178,3 +179,31 @@ def test_calls_beyond_the_queue_of_a_driver_are_refused(bench: Bench):
         assert "limit DRIVER_QUEUE" in refusal
         assert (accepted, refused) == (DRIVER_QUEUE + 1, 19)
         bad.call("queue", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_connections_beyond_the_limit_are_closed_and_no_others(start: StartBench):
+    def is_kept(sock: socket.socket) -> bool:
+        """Whether the exporter greets a connection instead of closing it."""
+        sock.settimeout(5)
+        sock.sendall(http2.PREFACE + http2.frame(http2.SETTINGS))
+        try:
+            return bool(sock.recv(1000))
+        except ConnectionError:
+            return False
+
+    with start("tcp") as bench, bench.connected() as bystander:
+        assert_served(bystander)
+        with ExitStack() as stack:
+            port = int(bench.address.rpartition(":")[2])
+            kept = [is_kept(stack.enter_context(dial(port))) for _ in range(MAX_CONNECTIONS + 20)]
+            assert MAX_CONNECTIONS - 10 <= sum(kept) < MAX_CONNECTIONS
+            assert not any(kept[-20:])
+            assert_served(bystander)
+
+        def is_back() -> bool:
+            with dial(port) as sock:
+                return is_kept(sock)
+
+        wait_for(is_back, 5)

@@ -8,6 +8,9 @@ MAX_MESSAGE = 4 << 20
 MAX_STREAMS = 320
 """Calls and byte streams of one connection at a time; a client's further ones wait, and others come in between."""
 
+MAX_CONNECTIONS = 600
+"""Connections of one exporter, of which a client takes up to three; further ones are closed at once."""
+
 MAX_NAME = 255
 """Most characters of the name of a driver or method."""
 
@@ -163,6 +166,7 @@ _COMMON: list[tuple[str, int | str]] = [
 SERVER_OPTIONS: list[tuple[str, int | str]] = [
     *_COMMON,
     ("grpc.server_handshake_timeout_ms", 15_000),  # of connections that say nothing
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.server.max_pending_requests", 1 << 16),  # gRPC drops calls of anybody beyond that; a connection has few
     ("grpc.server.max_pending_requests_hard_limit", 1 << 16),
