@@ -119,7 +119,7 @@ async def refuse(
         with_traceback=_may_see_traceback(context),
     )
     where = f"{driver}.{operation}" if driver else operation
-    logger.info("%s failed: %s: %s", where, failure.details.code, one_line(failure.text))
+    logger.info("%s failed (%s): %s", where, failure.details.code, one_line(failure.text))
     logger.debug("where it failed", exc_info=error)
     await abort(context, failure)
 
