@@ -172,7 +172,9 @@ def test_calls_beyond_the_queue_of_a_driver_are_refused(bench: Bench):
     number = DRIVER_QUEUE + 20
     with bench.connected() as client, ThreadPoolExecutor(number) as pool:
         bad = client.children["bad"]
-        running = [pool.submit(bad.call, "queue", 2 if i == 0 else 0) for i in range(number)]
+        running = [pool.submit(bad.call, "queue", 3)]
+        time.sleep(0.5)  # the others come after it, or some would have ended before
+        running += [pool.submit(bad.call, "queue", 0) for _ in range(number - 1)]
         outcomes = Counter(str(call.exception()) for call in running)
         accepted = outcomes.pop("None")
         ((refusal, refused),) = outcomes.items()
