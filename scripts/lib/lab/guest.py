@@ -1,0 +1,94 @@
+"""Run one command in the virtual machine of the lab, and end with its status.
+
+    guest.py --kernel DIRECTORY [--timeout SECONDS] -- COMMAND [ARGUMENT...]
+
+It sees this machine's file system under a layer in memory: what the command writes is lost, except in `/run/lab`. It
+has no network. The monitor of QEMU (QMP) is in it at `/dev/virtio-ports/qmp`, for USB devices that QEMU emulates.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+CMDLINE = (
+    "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr cryptomgr.notests no_timer_check tsc=reliable "
+    "random.trust_cpu=on usb_storage.delay_use=0"
+)
+
+PASSED_ON = ("PATH", "LANG", "VIRTUAL_ENV", "HYPOTHESIS_PROFILE", "TERM")
+
+
+def qemu(kernel: Path, out: Path) -> list[str]:
+    """The command line of the machine; `out` is its `/run/lab`."""
+    share = "local,security_model=none,multidevs=remap"
+    return [
+        "qemu-system-x86_64",
+        # emulated processor: a /dev/kvm that can be opened need not work, and says so only by hanging
+        *("-accel", "tcg,thread=multi", "-m", "1G", "-smp", "1"),
+        *("-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio", "-nic", "none"),
+        *("-kernel", str(kernel / "vmlinux"), "-initrd", str(kernel / "initramfs.cpio"), "-append", CMDLINE),
+        *("-fsdev", f"{share},id=host,path=/,readonly=on"),
+        *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
+        *("-fsdev", f"{share},id=out,path={out}"),
+        *("-device", "virtio-9p-pci,fsdev=out,mount_tag=out"),
+        *("-device", "qemu-xhci,id=xhci"),
+        # the monitor, and a client of it whose other end is a port inside
+        *("-chardev", f"socket,id=monitor,path={out}/qmp.sock,server=on,wait=off"),
+        *("-mon", "chardev=monitor,mode=control"),
+        *("-chardev", f"socket,id=port,path={out}/qmp.sock"),
+        *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=qmp"),
+    ]
+
+
+def script(command: list[str]) -> str:
+    """What the machine runs."""
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("JMP_")}
+    environment |= {"HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "JMP_LAB": "1"}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join([*lines, f"cd {shlex.quote(str(Path.cwd()))}", shlex.join(command), ""])
+
+
+def run(command: list[str], kernel: Path, timeout: float) -> int:
+    with tempfile.TemporaryDirectory(prefix="jmp-lab-") as scratch:
+        out = Path(scratch)
+        (out / "cmd").write_text(script(command))
+        (out / "where").write_text(f"{out}\n")  # for who hands files to QEMU from inside
+        machine = subprocess.Popen(qemu(kernel, out), stdin=subprocess.DEVNULL)
+        try:
+            machine.wait(timeout)
+        except subprocess.TimeoutExpired:
+            print(f"lab: no end after {timeout:g} s, stopped", file=sys.stderr)  # noqa: T201
+            return 124
+        finally:
+            machine.kill()
+            machine.wait()
+        status = out / "status"
+        if not status.exists():
+            print("lab: the virtual machine died", file=sys.stderr)  # noqa: T201
+            return 125
+        return int(status.read_text())
+
+
+def _terminated(signum: int, _frame: object) -> NoReturn:
+    sys.exit(128 + signum)  # so that the machine ends, too
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run one command in the virtual machine of the lab.")
+    parser.add_argument("--kernel", type=Path, required=True)
+    parser.add_argument("--timeout", type=float, default=900)
+    parser.add_argument("command", nargs="+")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
+    return run(args.command, args.kernel, args.timeout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
