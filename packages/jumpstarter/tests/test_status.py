@@ -6,9 +6,9 @@ import asyncio
 import threading
 from itertools import pairwise
 
+from jumpstarter.common.changes import Changes, first_of
 from jumpstarter.common.enums import ExporterStatus
 from jumpstarter.common.limits import STATUS_HISTORY
-from jumpstarter.exporter.changes import Changes, first_of
 from jumpstarter.exporter.ownership import Holder
 from jumpstarter.exporter.status import StatusBoard, StatusReport
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, create_task_group, open_signal_receiver, to_thread
 
 from ..common.address import host_port
+from ..common.changes import first_of
 from ..common.exceptions import BusyError, ConfigurationError, HookFailedError
 from ..common.groups import ungrouping
 from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
-from .changes import first_of
 from .gate import Gate, OwnersGate
 from .leasehooks import LeaseHooks
 from .life import SessionLife

@@ -12,13 +12,13 @@ from functools import partial
 from typing import cast
 from weakref import WeakSet
 
+from ..common.changes import Changes
 from ..common.enums import LogSource
 from ..common.limits import LOG_BYTES, LOG_LINES
 from ..common.text import HIDDEN, redacted
 from ..driver.base import Driver
 from ..driver.calls import running
 from ..driver.log import author_of
-from .changes import Changes
 from .redaction import is_secret_name
 
 MAX_LINE = 64 * 1024

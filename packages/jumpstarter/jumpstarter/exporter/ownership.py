@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..common import holders
+from ..common.changes import Changes
 from ..common.exceptions import (
     BusyError,
     ExporterStoppingError,
@@ -25,7 +26,6 @@ from ..common.exceptions import (
     SessionEndedError,
 )
 from ..common.limits import IDLE_SESSION, MAX_WAITING
-from .changes import Changes
 
 _REMEMBERED = 64
 """Sessions that have ended of which it is still known why."""

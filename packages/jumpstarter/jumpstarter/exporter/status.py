@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..common.changes import Changes
 from ..common.enums import ExporterStatus
 from ..common.limits import STATUS_HISTORY
-from .changes import Changes
 
 if TYPE_CHECKING:
     from .ownership import Holder

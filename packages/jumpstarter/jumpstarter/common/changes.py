@@ -26,16 +26,17 @@ async def first_of(*waits: Callable[[], Awaitable[object]]) -> None:
 
 
 class Changes:
-    """What the owner of some state calls when it has changed, from any thread, and tasks of event loops wait for."""
+    """What the owner of some state calls when it has changed, from any thread, and tasks and threads wait for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def notify(self) -> None:
         """Let everybody who waits look again."""
         with self._lock:
             waiters, self._waiters = self._waiters, set()
+            self._lock.notify_all()
         for loop, event in waiters:
             with suppress(RuntimeError):  # the loop has ended, and who waited on it
                 loop.call_soon_threadsafe(event.set)  # anyio's own way needs one of its threads
@@ -54,3 +55,8 @@ class Changes:
             finally:
                 with self._lock:
                     self._waiters.discard(waiter)
+
+    def wait_for(self, condition: Callable[[], T], timeout: float | None) -> T:
+        """The same in a thread: the first true result, or the last one after `timeout` seconds."""
+        with self._lock:
+            return self._lock.wait_for(condition, timeout)
