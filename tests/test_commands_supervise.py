@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jumpstarter.cli.supervise import GOOD_RUN, Backoff
+from jumpstarter.common.backoff import GOOD_RUN, Backoff
 
 if TYPE_CHECKING:
     from conftest import Exporter, Lab
@@ -178,7 +178,7 @@ def test_an_exporter_that_dies_is_started_again(lab: Lab, crash: Path, how: tupl
         assert second != first
         assert children(exporter.process.pid) == [second]
         warning = next(line for line in exporter.exporter.lines if "warning" in line)
-        assert re.fullmatch(rf"jmp: warning: the exporter {said}; it is started again in 0\.[56] s", warning)
+        assert re.fullmatch(rf"jmp: warning: the exporter {said}; it is started again in 0\.[5-8] s", warning)
         assert exporter.exporter.stop() == 0
     assert [entry.name for entry in lab.runtime.iterdir()] == [".guard"]
 
@@ -290,11 +290,10 @@ def test_the_parent_is_light(lab: Lab, crash: Path):
 def test_the_wait_grows_and_starts_anew_after_a_good_run():
     backoff = Backoff()
     delays = [backoff.after(1.0) for _ in range(10)]
-    assert [round(delay / 1.1, 0) for delay in delays[1:4]] == [1, 2, 4]
-    assert 0.5 <= delays[0] <= 0.6
+    assert all(base <= delay <= 1.5 * base for base, delay in zip((0.5, 1, 2, 4), delays[:4], strict=True))
     assert max(delays) <= 30
     assert delays[-1] >= 29
-    assert backoff.after(GOOD_RUN) <= 0.6
+    assert backoff.after(GOOD_RUN) <= 0.75
 
 
 def test_after_both_were_killed_the_next_start_finds_the_place_free(lab: Lab, crash: Path):

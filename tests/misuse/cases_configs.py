@@ -47,10 +47,10 @@ def _(bench: Bench) -> Said:
     return bench.run("jmp", "config", "check", bench.file("kind.yaml", text))
 
 
-@case("a configuration of a controller, without one")
+@case("a configuration of a controller, without a token")
 def _(bench: Bench) -> Said:
     text = "apiVersion: jumpstarter.dev/v1alpha1\nkind: ExporterConfig\nmetadata: {namespace: default, name: x}\n"
-    file = bench.file("endpoint.yaml", text + "endpoint: grpc.lab:443\ntoken: abc\nexport: {}\n")
+    file = bench.file("endpoint.yaml", text + "endpoint: grpc.lab:443\nexport: {}\n")
     return bench.run("jmp", "run", "--exporter-config", file)
 
 

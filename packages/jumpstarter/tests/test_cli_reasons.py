@@ -1,7 +1,7 @@
 """What is said when nothing answers."""
 
 import pytest
-from jumpstarter.client.reasons import plain_reason
+from jumpstarter.common.reasons import plain_reason
 
 LAST = "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: "
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,9 @@ def run(
 ) -> int:
     """Serve the devices of a configuration until stopped (Ctrl-C or SIGTERM).
 
-    Without a listener, the exporter serves on a unix socket that only this user can use.
+    With `endpoint` and `token` in the configuration, the exporter registers with that controller and serves its leases;
+    SIGHUP stops it after the lease of now. Otherwise, without a listener, it serves on a unix socket that only this
+    user can use.
     The passphrase can also stand in JMP_GRPC_PASSPHRASE.
     """
     if exporter_config is None and exporter is None:
@@ -77,7 +80,12 @@ def run(
     os.environ.pop(JMP_GRPC_PASSPHRASE, None)  # not for the processes that drivers start
     config = options.load_config(exporter_config, exporter)
     assert config is not None
-    _serve(config, listener or _unix_listener(config), log_level or "INFO", observers)
+    from ..exporter.direct import UnixListener
+
+    if config.endpoint and listener is None:
+        _serve_leases(config, log_level or "INFO")
+    else:
+        _serve(config, listener or UnixListener(name=config.metadata.name), log_level or "INFO", observers)
     return errors.OK
 
 
@@ -101,18 +109,6 @@ def _tcp_listener(
     return TcpListener(host=host or "127.0.0.1", port=port, tls=tls, passphrase=passphrase)
 
 
-def _unix_listener(config: ExporterConfigV1Alpha1) -> Listener:
-    if config.endpoint:
-        message = (
-            f"{config.path} wants to register with the controller {config.endpoint}, which this version cannot; "
-            "serve without it by --tls-grpc-listener [HOST:]PORT, or use jmp shell --exporter-config FILE"
-        )
-        raise errors.CommandError(message, errors.UNREACHABLE)
-    from ..exporter.direct import UnixListener
-
-    return UnixListener(name=config.metadata.name)
-
-
 def _serve(config: ExporterConfigV1Alpha1, listener: Listener, log_level: str, observers: bool) -> None:
     from anyio import run
 
@@ -121,16 +117,30 @@ def _serve(config: ExporterConfigV1Alpha1, listener: Listener, log_level: str, o
 
     logs.to_stderr(log_level)
 
-    async def serve() -> None:
-        name = config.metadata.name
-        ready = partial(_announce, name, listener)
-        try:
-            await serve_config(config, listener, ready=ready, observers=observers)
-        except HookFailedError as e:
-            raise errors.CommandError(str(e), 1) from e  # as the hook's onFailure: exit says
-        errors.exit_soon(errors.OK)  # a call that a driver does not give up must not keep the process
+    ready = partial(_announce, config.metadata.name, listener)
+    run(_to_its_end, partial(serve_config, config, listener, ready=ready, observers=observers))
 
-    run(serve)
+
+def _serve_leases(config: ExporterConfigV1Alpha1, log_level: str) -> None:
+    from anyio import run
+
+    from ..exporter.registered import serve_registered
+    from . import logs
+
+    logs.to_stderr(log_level)
+
+    def ready() -> None:
+        click.echo(f"exporter {config.metadata.name} is registered with {config.endpoint}", err=True)
+
+    run(_to_its_end, partial(serve_registered, config, ready=ready))
+
+
+async def _to_its_end(serve: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await serve()
+    except HookFailedError as e:
+        raise errors.CommandError(str(e), 1) from e  # as the hook's onFailure: exit says
+    errors.exit_soon(errors.OK)  # a call that a driver does not give up must not keep the process
 
 
 def _announce(name: str, listener: Listener, address: str) -> None:

@@ -8,7 +8,6 @@ where the system has that (Linux), and ends it before it starts the next one.
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import time
 from contextlib import suppress
 
+from ..common.backoff import Backoff
 from ..common.env import JMP_SUPERVISOR
 from ..common.guardian import SHORT_GRACE, Family
 from ..common.limits import SHUTDOWN
@@ -25,12 +25,6 @@ from .wakeups import Wakeups
 FINAL = (errors.OK, 1, errors.USAGE, errors.CONFIG, errors.UNREACHABLE, errors.BUSY, errors.NOT_ALLOWED)
 """What another start would not change, where the exporter itself has ended so; 1 is the will of a hook."""
 
-GOOD_RUN = 30.0
-"""Seconds after which an exporter counts as one that works, so that its next death is treated as the first."""
-
-_SHORTEST, _LONGEST = 0.5, 30.0
-"""Seconds between a death and the next start."""
-
 _LATEST = SHUTDOWN + 5
 """Seconds that the exporter has to end after it was told to."""
 
@@ -39,21 +33,6 @@ def supervise() -> int:
     """Run the exporter of this command line until it ends for good, or a signal ends it; returns the exit status."""
     with Wakeups() as wakeups:
         return _Supervisor(wakeups).run()
-
-
-class Backoff:
-    """How long to wait for the next start: twice as long every time, and a little by chance."""
-
-    def __init__(self) -> None:
-        self._next = _SHORTEST
-
-    def after(self, lived: float) -> float:
-        """Seconds to wait after a run of so many seconds."""
-        if lived >= GOOD_RUN:
-            self._next = _SHORTEST
-        delay = self._next
-        self._next = min(2 * self._next, _LONGEST)
-        return min(_LONGEST, delay * random.uniform(1.0, 1.2))
 
 
 class _Supervisor:
@@ -122,8 +101,9 @@ class _Supervisor:
             self._family.reap()
 
     def _forward(self, signum: int) -> None:
-        if not self._is_stopping:
-            self._is_stopping, self._kill_at = True, time.monotonic() + _LATEST
+        self._is_stopping = True
+        if self._kill_at is None and signum != signal.SIGHUP:  # with that, an exporter may end its lease first
+            self._kill_at = time.monotonic() + _LATEST
         self._send(signum)
 
     def _send(self, signum: int) -> None:

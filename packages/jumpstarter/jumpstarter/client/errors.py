@@ -12,8 +12,8 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common import exceptions
 from ..common.limits import MAX_MESSAGE
 from ..common.metadata import ERROR_METADATA_KEY
+from ..common.reasons import is_forbidden, lost_reason, plain_reason
 from ..common.text import printable
-from .reasons import is_forbidden, lost_reason, plain_reason
 
 
 class DriverError(exceptions.JumpstarterException):

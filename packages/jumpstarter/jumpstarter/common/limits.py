@@ -193,3 +193,29 @@ TCP_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.http2.max_pings_without_data", 0),
 ]
 """Client options for TCP; a peer that is frozen or cut off is noticed within 30 s."""
+
+SERVICE_OPTIONS: list[tuple[str, int | str]] = [
+    *TCP_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+"""Client options for controllers and routers; who uses them waits between attempts."""
+
+CONTROLLER_RETRY = 0.5, 10.0
+"""Seconds between attempts to reach a controller: at first, and at most."""
+
+CONTROLLER_ANSWER = 10.0
+"""Seconds that a controller has to answer."""
+
+REFUSALS = 5
+"""Refusals of a token that worked before, one after the other, until the exporter believes them."""
+
+MAX_TUNNELS = 256
+"""Connections of the client of a lease at a time."""
+
+LEASE_SHOWN = 1.0
+"""Seconds that the client of a lease that it ended has to see how that went, before it is cut off."""
+
+LEAVE_CONTROLLER = 5.0
+"""Seconds that an exporter that stops takes at most to tell its controller."""

@@ -33,3 +33,13 @@ def exporter_methods() -> dict[str, Method]:
         )
         for method in service.methods
     }
+
+
+def identity(kind: str, namespace: str | None, name: str, token: str) -> tuple[tuple[str, str], ...]:
+    """The metadata by which a controller knows who calls; `kind` is Client or Exporter."""
+    return (
+        ("authorization", f"Bearer {token}"),
+        ("jumpstarter-kind", kind),
+        ("jumpstarter-namespace", namespace or ""),
+        ("jumpstarter-name", name),
+    )

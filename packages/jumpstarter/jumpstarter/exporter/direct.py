@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import signal
 import socket
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, Event, create_task_group, open_signal_receiver, to_thread
+from anyio import CancelScope, Event, create_task_group, to_thread
 
 from ..common.address import host_port
 from ..common.changes import first_of
 from ..common.exceptions import BusyError, ConfigurationError, HookFailedError
 from ..common.groups import ungrouping
-from ..common.limits import SHUTDOWN
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
 from .gate import Gate, OwnersGate
@@ -32,16 +28,13 @@ from .ports import announced, server_of
 from .record import Recorder
 from .redaction import secrets_of
 from .session import Session
+from .signals import watch_signals
 from .upkeep import Tolerance
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskStatus
-
     from ..config.exporter import ExporterConfigV1Alpha1
 
 logger = logging.getLogger(__name__)
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +78,7 @@ async def serve_config(
     failure: HookFailedError | None = None
     async with create_task_group() as tasks:
         stop = Event()
-        await tasks.start(_watch_signals, stop)
+        await tasks.start(watch_signals, stop.set)
         async with _serving(config, listener, observers=observers) as (address, life):
 
             async def announce() -> None:
@@ -125,7 +118,8 @@ async def _serving(
             check_port(listener.host, listener.port)  # before a driver touches anything
         elif listener.name is not None:
             path = stack.enter_context(claim(listener.name, str(config.path)))
-        session = await stack.enter_async_context(_session(config, listener))
+        passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
+        session = await stack.enter_async_context(open_session(config, passphrase))
         gate = OwnersGate(session, ownership, is_private=listener == UnixListener())
         if isinstance(listener, TcpListener):
             address = await stack.enter_async_context(_serve_tcp(session, listener, gate))
@@ -137,10 +131,10 @@ async def _serving(
 
 
 @asynccontextmanager
-async def _session(config: ExporterConfigV1Alpha1, listener: Listener) -> AsyncGenerator[Session]:
-    passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
+async def open_session(config: ExporterConfigV1Alpha1, *secrets_beside: str | None) -> AsyncGenerator[Session]:
+    """The drivers of a configuration as a session, after what a killed exporter left is made good."""
     made = await to_thread.run_sync(make_drivers, config)
-    secrets = [*secrets_of(made.root), *(secret for secret in (config.token, passphrase) if secret)]
+    secrets = [*secrets_of(made.root), *(secret for secret in (config.token, *secrets_beside) if secret)]
     record = Recorder.of(config.metadata.name, secrets)
     try:
         async with Session(
@@ -242,25 +236,3 @@ def check_port(host: str, port: int) -> None:
                 case _:
                     reason = f"cannot listen on port {port} of {host}: {e.strerror}; give an address of this host"
                     raise ConfigurationError(reason) from e
-
-
-async def _watch_signals(stop: Event, *, task_status: TaskStatus[None]) -> None:
-    with open_signal_receiver(*_STOP_SIGNALS) as signals:
-        task_status.started()
-        async for signum in signals:
-            if stop.is_set():
-                os._exit(128 + signum)
-            stop.set()
-            _end_after(SHUTDOWN)
-
-
-def _end_after(seconds: float) -> None:
-    """End the process then, should a driver not have closed by that time."""
-
-    def end() -> None:
-        logger.error("drivers did not close within %.0f s; ending without them", seconds)
-        os._exit(70)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()

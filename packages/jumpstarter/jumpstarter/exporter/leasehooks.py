@@ -49,7 +49,7 @@ class LeaseHooks:
         """Whether there is such a hook."""
         return self._configs[kind] is not None
 
-    async def run(self, kind: HookKind, client: str = "") -> HookOutcome | None:
+    async def run(self, kind: HookKind, client: str = "", lease: str = "standalone") -> HookOutcome | None:
         """Run a hook to its end; None where there is none, or it was cut short because the exporter stops."""
         config = self._configs[kind]
         if config is None or (self._is_stopping and kind == "beforeLease"):
@@ -57,11 +57,13 @@ class LeaseHooks:
         from .hooks import unrunnable
 
         try:
-            return await self._run(kind, config, client)
+            return await self._run(kind, config, client, lease)
         except OSError as e:  # there is no place for its socket
             return unrunnable(kind, config, e)
 
-    async def _run(self, kind: HookKind, config: HookInstanceConfigV1Alpha1, client: str) -> HookOutcome | None:
+    async def _run(
+        self, kind: HookKind, config: HookInstanceConfigV1Alpha1, client: str, lease: str
+    ) -> HookOutcome | None:
         from .hooks import hook_variables, run_hook
 
         with CancelScope() as self._running:
@@ -69,7 +71,7 @@ class LeaseHooks:
                 self._running.deadline = current_time() + HOOK_AT_STOP
             gate = HookGate(self._session, kind)
             async with self._session.serve_unix_async(gate=gate) as path:
-                variables = hook_variables(host=str(path), exporter=self._exporter, lease="standalone", client=client)
+                variables = hook_variables(host=str(path), exporter=self._exporter, lease=lease, client=client)
                 try:
                     return await run_hook(kind, config, env=variables)
                 finally:

@@ -11,11 +11,11 @@ from anyio import CancelScope, create_task_group, move_on_after
 
 from ..common.enums import HOOK_WARNING_PREFIX, ExporterStatus
 from ..common.exceptions import HookFailedError
-from ..common.limits import CANCEL_CALLS, HOOK_FAILED_SHOWN, HOOK_RETRY
+from ..common.limits import HOOK_FAILED_SHOWN, HOOK_RETRY
+from .custody import Custody
 from .ownership import Ownership, Tenure
 
 if TYPE_CHECKING:
-    from .hooks import HookOutcome
     from .leasehooks import LeaseHooks
     from .session import Session
 
@@ -30,7 +30,7 @@ class SessionLife:
         self._session, self._ownership, self._hooks = session, ownership, hooks
         self._motd = session.motd
         self._warnings: list[str] = []
-        self._is_used = False
+        self._custody = Custody(session, ownership.changes)
         self._is_stopping = self._was_tried = self._was_offered = self._is_over = False
         self.failure: HookFailedError | None = None
         """Why it ended by itself."""
@@ -78,7 +78,7 @@ class SessionLife:
             delay, longest = HOOK_RETRY
             while not self._is_stopping:
                 if not await self._prepare():
-                    failures = await self._release()  # what the hook that failed has done
+                    failures = await self._custody.release()  # what the hook that failed has done
                     self._warnings += [failure for failure in failures if failure not in self._warnings]
                     await self._pause(delay)
                     delay = min(2 * delay, longest)
@@ -91,7 +91,7 @@ class SessionLife:
                     self._is_stopping = self._is_stopping or self._once
         finally:
             try:
-                await self._release()  # what the hook before the session that never began has done, or is left
+                await self._custody.release()  # what the hook before the session that never began has done, or is left
             finally:
                 self._session.update_status(ExporterStatus.OFFLINE, str(self.failure or "the exporter stops"))
                 self._is_over = True
@@ -104,10 +104,10 @@ class SessionLife:
     async def _prepare(self) -> bool:
         """Make the devices ready for the next session; whether they are."""
         if self._hooks.has("beforeLease"):
-            self._use()
+            self._custody.use()
             self._session.update_status(ExporterStatus.BEFORE_LEASE_HOOK)
         outcome = await self._hooks.run("beforeLease")
-        self._note(outcome)
+        self._custody.note(outcome)
         self._was_tried = True
         if outcome is not None and outcome.action in ("endLease", "exit"):
             self._fail(ExporterStatus.BEFORE_LEASE_HOOK_FAILED, outcome.message, ends=outcome.action == "exit")
@@ -117,13 +117,6 @@ class SessionLife:
         if outcome is not None and outcome.motd:
             self._session.motd = "\n".join(filter(None, (self._motd, outcome.motd)))
         return not self._is_stopping
-
-    def _note(self, outcome: HookOutcome | None) -> None:
-        """Put the run of a hook on record."""
-        if outcome is not None:
-            self._session.record.event(
-                "hook", hook=outcome.kind, outcome=outcome.action, seconds=outcome.duration, message=outcome.message
-            )
 
     def _fail(self, status: ExporterStatus, message: str, *, ends: bool) -> None:
         """A hook has failed, so that there is no session until it works, or never again."""
@@ -146,7 +139,7 @@ class SessionLife:
         logger.info("session of %s begins", tenure.holder)
         self._session.status.set_holder(tenure.holder)
         self._session.record.begin(**_who(tenure))
-        self._use()
+        self._custody.use()
         try:
             await self._until_over(tenure)
         finally:
@@ -166,36 +159,13 @@ class SessionLife:
     async def _take_back(self, tenure: Tenure) -> None:
         """Bring the devices back from a session that is over; what goes wrong with that is told, and stops nothing."""
         self._session.update_status(ExporterStatus.AVAILABLE, f"the session has ended: {tenure.cause}")
-        await self._end_calls(tenure)
+        await self._custody.end_calls(tenure)
         await self._after(tenure)
-        tenure.failures += await self._release()
+        tenure.failures += await self._custody.release()
         self._session.record.end(str(tenure.cause), failures=tenure.failures[:])
         self._warnings += tenure.failures
         self._session.status.set_holder(None)
         self._ownership.vacate()
-
-    def _use(self) -> None:
-        """The devices are about to be used, and have to be handed back whatever happens."""
-        self._is_used = True
-        self._session.marker.begin()
-
-    async def _release(self) -> list[str]:
-        """Hand the devices back if they were used; what went wrong with that."""
-        if not self._is_used:
-            return []
-        self._is_used = False
-        return [f"not handed back as it should be: {failure}" for failure in await self._session.release()]
-
-    async def _end_calls(self, tenure: Tenure) -> None:
-        """Cancel what runs for a session that is over, and wait until it has ended."""
-        for _ in range(2):  # the second time for who took the first for something else
-            tenure.cancel()
-            with move_on_after(CANCEL_CALLS / 2):
-                await self._ownership.changes.until(lambda: not tenure.running)
-            if not tenure.running:
-                return
-        tenure.failures.append(f"{len(tenure.running)} calls did not end within {CANCEL_CALLS:g} s")
-        logger.error("session of %s: %s", tenure.holder, tenure.failures[-1])
 
     async def _after(self, tenure: Tenure) -> None:
         """Run the hook after the session."""
@@ -203,7 +173,7 @@ class SessionLife:
             return
         self._session.update_status(ExporterStatus.AFTER_LEASE_HOOK)
         outcome = await self._hooks.run("afterLease", tenure.holder.user)
-        self._note(outcome)
+        self._custody.note(outcome)
         if outcome is None or outcome.is_success:
             return
         tenure.failures.append(outcome.message)

@@ -66,16 +66,13 @@ class SessionService:
 
     def _report(self) -> pb.GetReportResponse:
         session = self._session
-        tree = session.tree()
+        kinds = dict.fromkeys(type(device) for _, _, _, device in session.tree())
         return pb.GetReportResponse(
             uuid=str(session.uuid),
             labels=session.labels,
-            reports=[
-                session.upkeep.describe(device, device.report(parent=parent, name=name))
-                for _, parent, name, device in tree
-            ],
+            reports=session.reports(),
             motd=session.motd,
-            driver_types=[describe_type(kind) for kind in dict.fromkeys(type(device) for _, _, _, device in tree)],
+            driver_types=[describe_type(kind) for kind in kinds],
             additions=ADDITIONS,
         )
 

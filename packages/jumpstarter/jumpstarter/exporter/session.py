@@ -36,6 +36,7 @@ from .upkeep import Tolerance, Upkeep
 
 if TYPE_CHECKING:
     import grpc
+    from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
     from .gate import Gate
 
@@ -146,6 +147,13 @@ class Session:
                 instances[uuid] = target
         self._instances, self._paths = instances, paths  # whole, since others read them from other threads
         return tree
+
+    def reports(self) -> list[pb.DriverInstanceReport]:
+        """What is told of the instances, parents first."""
+        return [
+            self.upkeep.describe(device, device.report(parent=parent, name=name))
+            for _, parent, name, device in self.tree()
+        ]
 
     def path(self, driver: Driver) -> str:
         """Names from the root to an instance, joined with dots; empty for the root."""

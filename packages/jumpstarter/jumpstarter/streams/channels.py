@@ -1,0 +1,90 @@
+"""Channels to controllers and routers: always TLS, checked as a configuration says, so that no token goes in clear."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from anyio import CancelScope, to_thread
+
+from ..common.address import split_host_port
+from ..common.exceptions import ConfigurationError
+from ..common.limits import CONNECT_TIMEOUT, SERVICE_OPTIONS
+
+if TYPE_CHECKING:
+    from ..config.tls import TLSConfigV1Alpha1
+
+logger = logging.getLogger(__name__)
+
+
+class _Identity(grpc.AuthMetadataPlugin):
+    """Puts metadata on every call of a channel; gRPC sends it over TLS only."""
+
+    def __init__(self, metadata: Sequence[tuple[str, str]]) -> None:
+        self._metadata = tuple(metadata)
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        callback(self._metadata, None)
+
+
+@asynccontextmanager
+async def open_channel(
+    endpoint: str,
+    tls: TLSConfigV1Alpha1,
+    options: Mapping[str, str | int],
+    metadata: Sequence[tuple[str, str]] = (),
+) -> AsyncGenerator[grpc.aio.Channel]:
+    """A channel to host:port, on which every call carries the metadata.
+
+    Raises ConfigurationError for an authority that is none, OSError where an unchecked peer cannot be reached.
+    """
+    roots = await to_thread.run_sync(_unverified, endpoint) if tls.insecure else _authorities(tls)
+    credentials = grpc.ssl_channel_credentials(roots)
+    if metadata:
+        identity = grpc.metadata_call_credentials(_Identity(metadata))
+        credentials = grpc.composite_channel_credentials(credentials, identity)
+    arguments = {**dict(SERVICE_OPTIONS), **options}
+    channel: Any = grpc.aio.secure_channel(endpoint, credentials, options=list(arguments.items()))
+    try:
+        yield channel
+    finally:
+        with CancelScope(shield=True):
+            await channel.close(None)
+
+
+def _authorities(tls: TLSConfigV1Alpha1) -> bytes | None:
+    """The certificates to trust, in PEM; None for those of the system."""
+    if not tls.ca:
+        return None
+    try:
+        pem = b64decode(tls.ca, validate=True)
+        ssl.create_default_context(cadata=pem.decode("ascii"))
+    except (ValueError, ssl.SSLError) as e:
+        raise ConfigurationError(
+            "tls.ca holds no certificates: it has to be PEM in base64", "write it with: base64 -w0 ca.pem"
+        ) from e
+    return pem
+
+
+def _unverified(endpoint: str) -> bytes:
+    """The certificates that a peer shows, in PEM: `tls.insecure` trusts whoever answers first."""
+    host, port = split_host_port(endpoint)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((host, port), CONNECT_TIMEOUT) as connection,
+        context.wrap_socket(connection, server_hostname=host) as peer,
+    ):
+        leaf = peer.getpeercert(binary_form=True)
+        inner: Any = getattr(peer, "_sslobj", None)  # public as get_unverified_chain from Python 3.13 on
+        chain: Callable[[], Sequence[Any]] | None = getattr(inner, "get_unverified_chain", None)
+        certificates = [certificate.public_bytes() for certificate in chain() or ()] if chain is not None else []
+    pem = "".join(certificates) or ssl.DER_cert_to_PEM_cert(leaf or b"")
+    return pem.encode()
