@@ -11,7 +11,7 @@ from jumpstarter.client.decorators import driver_click_group
 from .faults import Fault
 
 if TYPE_CHECKING:
-    from .client import ButtonClient, ConsoleClient, HttpClient, LedClient, StorageClient, VirtualBoardClient
+    from .client import ButtonClient, ConsoleClient, HttpClient, LedClient, VirtualBoardClient
 
 FAULT = click.Choice([str(fault) for fault in Fault])
 
@@ -109,50 +109,6 @@ def console_commands(client: "ConsoleClient") -> click.Group:
             )
             if not attachment.run(client) and until is not None:
                 raise TimeoutError(f"console: no {until!r} within {timeout:g} s")
-
-    return base
-
-
-def storage_commands(client: "StorageClient") -> click.Group:
-    """`flash`, `dump`, and the positions of the mux."""
-
-    @driver_click_group(client)
-    def base() -> None:
-        """Use the boot medium."""
-
-    @base.command()
-    @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    def flash(file: Path) -> None:
-        """Write FILE to the medium, check it, and connect the medium to the board."""
-        written = client.flash(file)
-        click.echo(f"wrote {written['bytes']} bytes, sha256 {written['sha256']}")
-
-    @base.command()
-    @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-    def dump(file: Path) -> None:
-        """Read the medium into FILE, and connect the medium to the board."""
-        read = client.dump(file)
-        click.echo(f"read {read['bytes']} bytes, sha256 {read['sha256']}")
-
-    @base.command()
-    def host() -> None:
-        """Connect the medium to the host."""
-        client.host()
-
-    @base.command()
-    def dut() -> None:
-        """Connect the medium to the board."""
-        client.dut()
-
-    @base.command()
-    def off() -> None:
-        """Connect the medium to nothing."""
-        client.off()
-
-    @base.command()
-    def state() -> None:
-        """Tell where the medium is."""
-        click.echo(client.state())
 
     return base
 

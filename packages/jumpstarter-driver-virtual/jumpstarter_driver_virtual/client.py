@@ -2,9 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from jumpstarter.client import DriverClient
 from jumpstarter_driver_composite.client import CompositeClient
@@ -15,6 +13,7 @@ from .pins import PinState
 if TYPE_CHECKING:
     import click
     from jumpstarter_driver_power.client import PowerClient
+    from jumpstarter_driver_storage.client import StorageMuxFlasherClient
     from pexpect.fdpexpect import fdspawn
 
 
@@ -29,7 +28,7 @@ class VirtualBoardClient(CompositeClient):
         @property
         def console(self) -> "ConsoleClient": ...
         @property
-        def storage(self) -> "StorageClient": ...
+        def storage(self) -> StorageMuxFlasherClient: ...
         @property
         def button(self) -> "ButtonClient": ...
         @property
@@ -75,67 +74,6 @@ class ConsoleClient(DriverClient):
         from .cli import console_commands
 
         return console_commands(self)
-
-
-@dataclass(kw_only=True)
-class StorageClient(DriverClient):
-    """A boot medium behind a mux. What it returns of an image is its size in `bytes`, and its `sha256`."""
-
-    def host(self) -> None:
-        """Connect the medium to the host."""
-        self.call("host")
-
-    def dut(self) -> None:
-        """Connect the medium to the board."""
-        self.call("dut")
-
-    def off(self) -> None:
-        """Connect the medium to nothing."""
-        self.call("off")
-
-    def state(self) -> str:
-        """Where the medium is: host, dut or off."""
-        return self.call("state")
-
-    def flash(self, path: str | PathLike[str]) -> dict[str, Any]:
-        """Write an image file to the medium, and connect it to the board.
-
-        When something fails, the medium stays at the host: the board never boots half of an image.
-        """
-        with Path(path).open("rb") as file:
-            self.host()
-            written = self._transfer("write", file)
-        self.dut()
-        return written
-
-    def dump(self, path: str | PathLike[str]) -> dict[str, Any]:
-        """Read the medium into a file, and connect it to the board.
-
-        A file that is there is replaced once everything was read; when something fails, it stays as it was.
-        """
-        from .files import replacing
-
-        with replacing(Path(path)) as file:
-            self.host()
-            read = self._transfer("read", file)
-        self.dut()
-        return read
-
-    def _transfer(self, method: str, file: BinaryIO) -> dict[str, Any]:
-        return self.portal.call(self._transfer_async, method, file)
-
-    async def _transfer_async(self, method: str, file: BinaryIO) -> dict[str, Any]:
-        from .files import FileStream
-
-        async with self.resource_async(FileStream(file)) as handle:
-            result: dict[str, Any] = await self.call_async(method, handle)
-        return {**result, "bytes": int(result["bytes"])}
-
-    def cli(self) -> "click.Group":
-        """The commands `flash`, `dump`, `host`, `dut`, `off` and `state`."""
-        from .cli import storage_commands
-
-        return storage_commands(self)
 
 
 @dataclass(kw_only=True)

@@ -65,7 +65,7 @@ class VirtualBoard(CompositeInterface, Driver):
         self.description = self.description or "Simulated board (no hardware)"
         self._add("power", BoardPower, "Switch and measure the simulated supply", interval=self.read_interval)
         self._add("console", BoardConsole, "Use the simulated serial console")
-        self._add("storage", BoardStorage, "Flash the simulated boot medium and move it")
+        self._add("storage", BoardStorage, "Flash the simulated boot medium and move it", key=self.identity())
         self._add("button", BoardButton, "Press the simulated button")
         self._add("led", BoardLed, "Watch the simulated LED")
         self._add("http", BoardPage, "Reach the simulated board's web page")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from .faults import Fault, fault_named, faults_named
 from .inside import Inside
 from .machine import Stage
-from .medium import FACTORY_IMAGE, HostAccess, Image, Position, open_medium
+from .medium import FACTORY_IMAGE, Image, Position
 
 __all__ = ["FACTORY_IMAGE", "Board", "Fault", "Image", "Position", "Stage"]
 
@@ -82,23 +82,13 @@ class Board:
         return self._do(Inside.state)
 
     def move_medium(self, position: Position) -> None:
-        """Connect the medium to the host, the board or nothing; raises OSError while the host uses it."""
+        """Connect the medium to the host, the board or nothing."""
         if self._was_used or position != Position.DUT:
             self._do(lambda inside: inside.move_medium(position))
 
-    @contextmanager
-    def host_access(self, *, write: bool) -> Generator[HostAccess]:
-        """Hold the medium for one transfer; nobody can move it meanwhile.
-
-        Raises OSError when the host does not hold it, somebody else uses it, or there is none.
-        """
-        path = self._do(lambda inside: inside.reserve("is written" if write else "is read"))
-        try:
-            with open_medium(path, write=write) as access:
-                yield access
-        finally:
-            with suppress(RuntimeError):  # closed meanwhile
-                self._do(lambda inside: inside.machine.medium.free())
+    def medium_at_host(self) -> Path:
+        """The file that stands for the medium; OSError where there is none."""
+        return self._do(lambda inside: inside.machine.medium.at_host())
 
     def set_button(self, pressed: bool) -> None:
         """Press or release the button."""

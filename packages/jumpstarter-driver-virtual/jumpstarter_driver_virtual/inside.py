@@ -89,10 +89,6 @@ class Inside:
             elif position == Position.DUT:
                 self.machine.kernel_says(f"mmc0: new medium with {self.machine.medium.size()} bytes")
 
-    def reserve(self, doing: str) -> Path:
-        self.machine.medium.reserve(doing)
-        return self.machine.medium.path
-
     def set_button(self, pressed: bool) -> None:
         if self.machine.button != pressed:
             self.machine.button = pressed
@@ -113,8 +109,7 @@ class Inside:
     def reset(self, faults: set[Fault]) -> None:
         self.power_off()
         self.machine.button = False
-        with suppress(OSError):  # a transfer that still runs ends with the medium at the host
-            self.machine.medium.move(Position.DUT)
+        self.machine.medium.move(Position.DUT)
         self.clear(set(Fault) - faults)
         self.machine.faults |= faults
         self._apply_faults()

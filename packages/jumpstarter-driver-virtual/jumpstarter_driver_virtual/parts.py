@@ -3,27 +3,23 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from anyio import (
-    BrokenResourceError,
-    ClosedResourceError,
-    Semaphore,
-    fail_after,
-    move_on_after,
-    sleep,
-    wait_readable,
-)
+from anyio import Semaphore, fail_after, move_on_after, sleep, wait_readable
 from jumpstarter.common.exceptions import BusyError
 from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter.streams.threads import in_thread
 from jumpstarter_driver_network.connect import connect_unix
 from jumpstarter_driver_network.interface import NetworkInterface
 from jumpstarter_driver_network.streams import SocketStream
 from jumpstarter_driver_power.interface import PowerInterface
+from jumpstarter_driver_storage.common import Position
+from jumpstarter_driver_storage.mux import StorageMux
 
 from .console import SerialStream, open_serial
-from .emulator import Board, Position, Stage
-from .threads import in_thread
+from .emulator import Board, Stage
+from .emulator import Position as Place
 
 if TYPE_CHECKING:
     from jumpstarter_driver_power.common import PowerReading
@@ -97,70 +93,37 @@ class BoardConsole(Driver):
 
 
 @dataclass(kw_only=True)
-class BoardStorage(Driver):
+class BoardStorage(StorageMux):
     """The medium that the simulated board boots from, behind a mux between the host and the board.
 
-    It is at the board between sessions, as after a reset.
+    It is at the board between sessions, as after a reset, unless it holds only part of an image.
     """
 
     release_default: ClassVar[str] = "dut"
 
     board: Board = field(repr=False)
 
-    @classmethod
-    def client(cls) -> str:
-        return "jumpstarter_driver_virtual.client.StorageClient"
+    key: str | None = None
+    """Name of the medium where it outlives the board."""
 
-    @export
-    def host(self) -> None:
-        """Connect the medium to the host."""
-        self._move(Position.HOST)
-
-    @export
-    def dut(self) -> None:
-        """Connect the medium to the board."""
-        self._move(Position.DUT)
-
-    @export
-    def off(self) -> None:
-        """Connect the medium to nothing."""
-        self._move(Position.OFF)
-
-    @export
-    def state(self) -> str:
-        """Where the medium is: host, dut or off."""
-        return str(self.board.state()["medium"])
-
-    @export
-    async def write(self, src: Any) -> dict[str, Any]:
-        """Write an image to the medium, read it back and compare; returns its size in bytes and its sha256."""
-        async with self.resource(src) as stream:
-            with self.board.host_access(write=True) as access:
-                try:
-                    async for data in stream:
-                        await in_thread(access.write, data)
-                    image = await in_thread(access.verify)
-                except (BrokenResourceError, ClosedResourceError, OSError) as e:
-                    reason = str(e) or "the client went away"
-                    message = f"writing the medium stopped after {access.image.size} bytes: {reason}; write it again"
-                    raise OSError(message) from e
-        self.logger.info("wrote %d bytes, sha256 %s", image.size, image.short)
-        return {"bytes": image.size, "sha256": image.sha256}
-
-    @export
-    async def read(self, dst: Any) -> dict[str, Any]:
-        """Read the whole medium; returns its size in bytes and its sha256."""
-        async with self.resource(dst) as stream:
-            with self.board.host_access(write=False) as access:
-                while data := await in_thread(access.read):
-                    await stream.send(data)
-                image = access.image
-        self.logger.info("read %d bytes, sha256 %s", image.size, image.short)
-        return {"bytes": image.size, "sha256": image.sha256}
-
-    def _move(self, position: Position) -> None:
-        self.board.move_medium(position)
+    def switch(self, position: Position) -> None:
+        self.board.move_medium(Place(position))
         self.logger.info("medium to %s", position)
+
+    def position(self) -> Position:
+        return Position(self.board.state()["medium"])
+
+    def medium(self) -> Path:
+        return self.board.medium_at_host()
+
+    def medium_key(self) -> str | None:
+        return self.key
+
+    def reset(self) -> None:
+        """Keep the medium from the board where it holds only part of an image."""
+        super().reset()
+        if self.incomplete() is not None:
+            self.switch(Position.HOST)
 
 
 @dataclass(kw_only=True)

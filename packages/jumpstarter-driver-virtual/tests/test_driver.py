@@ -130,14 +130,18 @@ def test_flashing_has_a_visible_effect(client: VirtualBoardClient, tmp_path: Pat
     image = tmp_path / "image"
     image.write_bytes(os.urandom(3_000_001))
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
-    assert client.storage.flash(image) == {"bytes": 3_000_001, "sha256": digest}
+    result = client.storage.flash(image)
+    assert result is not None
+    assert (result.bytes, result.sha256) == (3_000_001, digest)
     assert client.storage.state() == "dut"
     with client.console.pexpect() as console:
         client.power.on()
         console.expect_exact(f"sha256 {digest[:12]}", timeout=5)
         console.expect_exact(f"sha256 {digest}", timeout=5)
         console.expect_exact("login: ", timeout=5)
-    assert client.storage.dump(tmp_path / "copy")["sha256"] == digest
+    result = client.storage.dump(tmp_path / "copy")
+    assert result is not None
+    assert result.sha256 == digest
     assert (tmp_path / "copy").read_bytes() == image.read_bytes()
 
 
@@ -155,13 +159,11 @@ def test_a_missing_image_is_noticed_before_the_medium_moves(client: VirtualBoard
     assert client.storage.state() == "dut"
 
 
-def test_storage_is_refused_unless_the_host_has_it(client: VirtualBoardClient, tmp_path: Path):
+def test_a_transfer_moves_the_medium_to_the_host(client: VirtualBoardClient, tmp_path: Path):
     image = tmp_path / "image"
     image.write_bytes(b"image")
     client.storage.off()
-    with image.open("rb") as file, pytest.raises(DriverError, match="is at off, not at host; call host first"):
-        client.storage._transfer("write", file)  # pyright: ignore[reportPrivateUsage] without moving the medium
-    client.storage.host()
+    client.storage.write_local_file(image)
     assert client.storage.state() == "host"
 
 
@@ -192,7 +194,8 @@ def test_a_dump_replaces_the_file_behind_a_link_and_keeps_its_mode(client: Virtu
     copy.write_bytes(b"x" * 10_000)
     copy.chmod(0o640)
     link.symlink_to(copy)
-    assert client.storage.dump(link)["bytes"] == copy.stat().st_size == 4096
+    client.storage.dump(link)
+    assert copy.stat().st_size == 4096
     assert copy.stat().st_mode & 0o777 == 0o640
     assert link.is_symlink()
 
@@ -205,7 +208,8 @@ def test_a_dump_to_what_is_no_regular_file_is_written_in_place(client: VirtualBo
     reader.start()
     read = client.storage.dump(pipe)
     reader.join(5)
-    assert hashlib.sha256(received[0]).hexdigest() == read["sha256"]
+    assert read is not None
+    assert hashlib.sha256(received[0]).hexdigest() == read.sha256
     client.inject("medium-absent")
     reader = threading.Thread(target=pipe.read_bytes)
     reader.start()

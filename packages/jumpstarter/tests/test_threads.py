@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from anyio import create_task_group
-from jumpstarter_driver_virtual.threads import in_thread
+from jumpstarter.streams.threads import in_thread
 
 
 def test_the_result_and_the_error_arrive() -> None:

@@ -1,0 +1,227 @@
+"""The base of drivers that have a medium: a mux that only has to know how to turn, and everything else is here."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anyio import BrokenResourceError, ClosedResourceError, move_on_after, sleep
+from jumpstarter.common.exceptions import ConfigurationError
+from jumpstarter.driver import Driver, export
+from jumpstarter.streams.threads import in_thread
+
+from .common import VERIFY, Position, Progress, StorageError, TransferResult, Verify, WriteOptions
+from .devices import Rules
+from .interface import StorageMuxFlasherInterface
+from .journal import Journal
+from .medium import Medium, open_medium, why_not_ready
+from .pipeline import new_plan, write_image
+from .reading import read_image
+from .sources import StreamSource
+from .tracker import Tracker
+
+POLL = 0.25
+"""Seconds between two looks whether the medium is there."""
+
+
+@dataclass(kw_only=True)
+class StorageMux(StorageMuxFlasherInterface, Driver):
+    """A medium behind a mux. A driver of a mux implements `switch`, `position` and `medium`, and nothing else.
+
+    The medium of a transfer that failed stays with the host, marked: `dut` refuses it until an image is whole.
+    """
+
+    verify: str = "full"
+    """How much of what was written is read back and compared: full, sampled or off. A client can ask for another."""
+
+    storage_timeout: float = 10
+    """Seconds until the medium has to be there after it was switched to the host."""
+
+    storage_leeway: float = 0
+    """Seconds that a medium gets after it was written, because sticks work on after they said that they are done."""
+
+    internal: bool = False
+    """Whether a disk that is built into the host may be written."""
+
+    max_size_bytes: int | None = None
+    """Largest medium that is taken for the right one."""
+
+    device_serial: str | None = None
+    """Serial number that the block device has to have."""
+
+    _mark: Journal | None = field(default=None, init=False, repr=False)
+    _tracker: Tracker | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.verify not in VERIFY:
+            raise ConfigurationError(f"verify: {self.verify!r} is not one of {', '.join(VERIFY)}")
+
+    # what a driver of a mux has to know
+
+    @abstractmethod
+    def switch(self, position: Position) -> None:
+        """Turn the mux, and return when it has turned; NotImplementedError for a position that it does not have."""
+
+    @abstractmethod
+    def position(self) -> Position:
+        """Where the mux is now, read back from the device where that is possible."""
+
+    @abstractmethod
+    def medium(self) -> Path:
+        """The block device, or file, by which the host reaches the medium. Asked while the host has it."""
+
+    def medium_key(self) -> str | None:
+        """A name for the medium that stays the same while exporters come and go, None for one that goes with this one.
+
+        By default it is the identity of the driver.
+        """
+        return self.identity()
+
+    async def settle(self) -> None:
+        """Called after a medium was written and closed, to wait until it has come to rest."""
+        await sleep(self.storage_leeway)
+
+    def rules(self) -> Rules:
+        """What the medium has to be."""
+        return Rules(internal=self.internal, max_size_bytes=self.max_size_bytes, serial=self.device_serial)
+
+    # what clients call
+
+    @export
+    def host(self) -> None:
+        """Connect the medium to the host."""
+        self.switch(Position.HOST)
+
+    @export
+    def dut(self) -> None:
+        """Connect the medium to the device; StorageError for one that holds only part of an image."""
+        if (what := self._journal().incomplete()) is not None:
+            raise StorageError(
+                f"the medium is incomplete: {what} was not written to the end", "flash it again, it stays with the host"
+            )
+        self.switch(Position.DUT)
+
+    @export
+    def off(self) -> None:
+        """Connect the medium to nothing."""
+        self.switch(Position.OFF)
+
+    @export(read_only=True)
+    def state(self) -> str:
+        """Where the medium is: host, dut or off."""
+        return str(self.position())
+
+    @export(read_only=True)
+    def incomplete(self) -> str | None:
+        """What the medium holds a part of, where a transfer ended in the middle; None where it is whole."""
+        return self._journal().incomplete()
+
+    @export
+    async def write(self, src: Any, options: WriteOptions | None = None) -> TransferResult:
+        """Write the image behind a handle to the medium, which goes to the host for that and stays there.
+
+        Raises StorageError, ImageError or EncodingError, which say what failed and where.
+        """
+        plan = new_plan(options or WriteOptions(), _verify_named(self.verify))
+        async with self._transfer() as tracker, self._source(src, plan.options) as source:
+            journal = await in_thread(self._journal)
+            async with self._open(write=True) as medium:
+                await in_thread(journal.begin, f"an image of {self.description or type(self).__name__}")
+                result = await write_image(medium, source, plan, tracker)
+            await self.settle()
+            await in_thread(journal.end)
+        self.logger.info(
+            "wrote %d bytes (%s) to %s, %s",
+            result.bytes,
+            result.format,
+            medium.path,
+            f"read back: {result.verify}" if result.verify != "off" else "not read back",
+            extra={"bytes": result.bytes, "sha256": result.sha256, "seconds": round(result.seconds, 3)},
+        )
+        return result
+
+    @export
+    async def read(self, dst: Any) -> TransferResult:
+        """Send the content of the medium to a handle; the medium goes to the host for that and stays there."""
+        async with self._transfer() as tracker, self.resource(dst) as stream, self._open(write=False) as medium:
+            result = await read_image(medium, stream, tracker)
+        self.logger.info("read %d bytes, sha256 %s", result.bytes, result.sha256)
+        return result
+
+    @export(concurrent=True, read_only=True)
+    async def progress(self) -> AsyncGenerator[Progress]:
+        """How far the transfer is that runs now, again and again until it is over; nothing where none runs."""
+        if self._tracker is not None:
+            async for progress in self._tracker.follow():
+                yield progress
+
+    # parts
+
+    def release(self) -> Awaitable[None] | None:
+        """As `on_release` says; but a medium that holds only part of an image stays where it is."""
+        if (what := self._journal().incomplete()) is not None:
+            self.logger.warning(
+                "the medium is incomplete (%s was not written to the end) and stays with the host", what
+            )
+            return None
+        return super().release()
+
+    def _journal(self) -> Journal:
+        if self._mark is None:
+            self._mark = Journal(self.medium_key())
+        return self._mark
+
+    @asynccontextmanager
+    async def _transfer(self) -> AsyncGenerator[Tracker]:
+        tracker = self._tracker = Tracker()
+        try:
+            yield tracker
+        except (BrokenResourceError, ClosedResourceError) as e:
+            reason = str(e.__cause__ or e) or "the client went away"
+            raise StorageError(f"{tracker.stage} stopped after {tracker.done} bytes: {reason}", "write it again") from e
+        finally:
+            tracker.is_over = True
+            self._tracker = None
+
+    @asynccontextmanager
+    async def _source(self, src: Any, options: WriteOptions) -> AsyncGenerator[StreamSource]:
+        async with self.resource(src) as stream:
+            yield StreamSource(stream)
+
+    @asynccontextmanager
+    async def _open(self, *, write: bool) -> AsyncGenerator[Medium]:
+        """The medium at the host, open for one transfer."""
+        await in_thread(self.switch, Position.HOST)
+        path = await self._ready_medium()
+        opened = open_medium(path, write=write, rules=self.rules())
+        medium = await in_thread(opened.__enter__)
+        try:
+            yield medium
+        except BaseException as e:
+            await in_thread(opened.__exit__, type(e), e, e.__traceback__)
+            raise
+        await in_thread(opened.__exit__, None, None, None)
+
+    async def _ready_medium(self) -> Path:
+        """Where the medium is, once it is there; card readers take their time."""
+        path: Path | None = None
+        reason: str | None = "is not there"
+        with move_on_after(self.storage_timeout):
+            while True:
+                path = await in_thread(self.medium)
+                if (reason := await in_thread(why_not_ready, path)) is None:
+                    return path
+                await sleep(POLL)
+        raise StorageError(
+            f"no medium within {self.storage_timeout:g} s after the switch to the host: {path}: {reason}",
+            "check that it is plugged in, and that the mux switches",
+        )
+
+
+def _verify_named(name: str) -> Verify:
+    return next(known for known in VERIFY if known == name)

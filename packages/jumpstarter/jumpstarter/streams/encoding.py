@@ -1,0 +1,234 @@
+"""Content encodings of byte streams: gzip, xz, bz2 and zstd, strictly.
+
+What ends in the middle, is damaged, or goes on with something else after its end, is an error and never a short result.
+Several members or frames in a row are one content, and zero bytes after the last of them are padding.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Generator
+from enum import StrEnum
+from importlib import import_module
+from typing import Any, Protocol
+
+from anyio import EndOfStream
+from anyio.abc import AnyByteStream, ObjectStream
+
+from ..common.exceptions import JumpstarterException
+from .threads import in_thread
+
+STEP = 1 << 20
+"""Most bytes that a decompressor makes at once, whatever it is fed."""
+
+MEMORY = 192 << 20
+"""Most bytes that a decompressor may need for itself; xz -9 needs 65 MiB."""
+
+
+class Compression(StrEnum):
+    """The encodings, by their names on the wire."""
+
+    GZIP = "gzip"
+    XZ = "xz"
+    BZ2 = "bz2"
+    ZSTD = "zstd"
+
+
+class EncodingError(JumpstarterException, ValueError):
+    """Compressed data that are not complete, or not intact."""
+
+
+HEAD = 14
+"""Bytes by which `detect` tells encodings apart."""
+
+
+def detect(head: bytes) -> Compression | None:
+    """The encoding of a content that begins with these bytes; None for any other content."""
+    if head.startswith(b"\x1f\x8b\x08"):
+        return Compression.GZIP
+    if head.startswith(b"\xfd7zXZ\0"):
+        return Compression.XZ
+    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
+        return Compression.BZ2
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F):
+        return Compression.ZSTD
+    return None
+
+
+class _Member(Protocol):
+    """What decompresses one member or frame; the decompressors of bz2, lzma and zstd are alike."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+
+
+class _GzipMember:
+    """One member of a gzip file, in the way of the others; its checksum and length are checked."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        out = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self.needs_input = not self._inner.unconsumed_tail and len(out) < max_length
+        return out
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+
+def _zstd() -> Any:
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise NotImplementedError("zstd needs a library that is not installed here; pip install 'jumpstarter[zstd]'")
+
+
+def _zstd_member() -> _Member:
+    zstd = _zstd()
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MEMORY.bit_length() - 1})
+
+
+_MEMBERS: dict[Compression, Callable[[], _Member]] = {
+    Compression.GZIP: _GzipMember,
+    Compression.XZ: lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY),
+    Compression.BZ2: bz2.BZ2Decompressor,
+    Compression.ZSTD: _zstd_member,
+}
+
+
+class Decompressor:
+    """Takes compressed bytes as they come, and gives the content in pieces of at most STEP bytes.
+
+    Its methods raise EncodingError for what is damaged.
+    """
+
+    def __init__(self, encoding: Compression) -> None:
+        self._encoding = encoding
+        self._member: _Member | None = _MEMBERS[encoding]()
+        self._taken = 0
+        self._members = 0
+
+    def feed(self, data: bytes) -> Generator[bytes]:
+        """The content of the next bytes; to be exhausted before the next call."""
+        self._taken += len(data)
+        while True:
+            if self._member is None:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._member = _MEMBERS[self._encoding]()
+            out = self._step(self._member, data)
+            if out:
+                yield out
+            if self._member.eof:
+                data, self._member = self._member.unused_data, None
+                self._members += 1
+            elif self._member.needs_input:
+                return
+            else:
+                data = b""
+
+    def _step(self, member: _Member, data: bytes) -> bytes:
+        try:
+            return member.decompress(data, STEP)
+        except Exception as e:
+            if not isinstance(e, zlib.error | lzma.LZMAError | OSError | EOFError) and type(e).__name__ != "ZstdError":
+                raise
+            what = "goes on with something else after its end, or is damaged" if self._members else "is damaged"
+            raise EncodingError(
+                f"{self._encoding} data {what}, within the first {self._taken} bytes: {e}",
+                "fetch or make the file again",
+            ) from e
+
+    def finish(self) -> None:
+        """Say that no more bytes follow; EncodingError where the content is not complete."""
+        if self._member is not None:
+            raise EncodingError(
+                f"{self._encoding} data end in the middle, after {self._taken} bytes", "fetch or make the file again"
+            )
+
+
+_COMPRESSORS: dict[Compression, Callable[[], Any]] = {
+    Compression.GZIP: lambda: zlib.compressobj(6, wbits=31),
+    Compression.XZ: lambda: lzma.LZMACompressor(preset=1),
+    Compression.BZ2: bz2.BZ2Compressor,
+    Compression.ZSTD: lambda: _zstd().ZstdCompressor(),
+}
+
+
+def compressor(encoding: Compression) -> Any:
+    """What compresses, by `compress(data)` and `flush()`."""
+    return _COMPRESSORS[encoding]()
+
+
+def encoding_named(name: str) -> Compression:
+    """The encoding of that name; ValueError names those that there are."""
+    try:
+        return Compression(name)
+    except ValueError:
+        raise ValueError(f"content encoding {name!r} is not known; known are {', '.join(Compression)}") from None
+
+
+class DecodedStream(ObjectStream[bytes]):
+    """The content behind a stream of encoded bytes: decompressed when received, compressed when sent."""
+
+    def __init__(self, stream: AnyByteStream, encoding: Compression) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._decompressor: Decompressor | None = None
+        self._pieces: Generator[bytes] = iter_nothing()
+        self._compressor: Any = None
+
+    async def receive(self) -> bytes:
+        if self._decompressor is None:
+            self._decompressor = Decompressor(self._encoding)
+        while True:
+            piece = await in_thread(next, self._pieces, None)
+            if piece is not None:
+                return piece
+            try:
+                data = await self._stream.receive()
+            except EndOfStream:
+                self._decompressor.finish()
+                raise
+            self._pieces = self._decompressor.feed(data)
+
+    async def send(self, item: bytes) -> None:
+        if self._compressor is None:
+            self._compressor = compressor(self._encoding)
+        if data := await in_thread(self._compressor.compress, item):
+            await self._stream.send(data)
+
+    async def send_eof(self) -> None:
+        await self._flush()
+        await self._stream.send_eof()
+
+    async def _flush(self) -> None:
+        if self._compressor is not None:
+            last, self._compressor = self._compressor, None
+            await self._stream.send(await in_thread(last.flush))
+
+    async def aclose(self) -> None:
+        await self._flush()
+        await self._stream.aclose()
+
+
+def iter_nothing() -> Generator[bytes]:
+    """No pieces."""
+    yield from ()
