@@ -1,0 +1,240 @@
+"""A USB of this process: a directory that looks like sysfs, nodes that lead to files and pseudo-terminals, pyusb."""
+
+import os
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jumpstarter.usb import UsbDevice, UsbHost
+
+from ..serial import FakeSerial
+from .backend import Attachment, EmulatedBackend
+from .device import EmulatedDevice
+from .dutlink import DutlinkBoard
+from .storage import MassStorage
+
+HUB = {"idVendor": "0424", "idProduct": "2640", "product": "USB 2.0 Hub"}
+
+
+@dataclass
+class _Port:
+    """What a device has on this bench."""
+
+    attachment: Attachment
+    path: Path
+    tty: FakeSerial | None = None
+    disk: Path | None = None
+    pumping: threading.Thread | None = None
+    ready: threading.Condition = field(default_factory=threading.Condition)
+    is_over: bool = False
+
+    def flush(self, endpoint: int) -> None:
+        with self.ready:
+            self.ready.notify_all()
+
+    def pump(self) -> None:
+        """Carry what the device sends to its tty; the firmware drops what nobody takes."""
+        device, tty = self.attachment.device, self.tty
+        assert tty is not None
+        while True:
+            with self.ready:
+                self.ready.wait_for(lambda: self.is_over or device.queued[2])
+                if self.is_over:
+                    return
+            with device.lock:
+                data = device.queued[2].popleft()
+            with suppress(ConnectionError, TimeoutError):
+                tty.send(data, timeout=1)
+
+
+class FakeBench:
+    """Eight hubs to plug emulated devices into, for the drivers of this process."""
+
+    is_real = False
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="jmp-usb-")
+        self.root = Path(self._folder.name)
+        self.backend = EmulatedBackend()
+        self.backend.on_driver = self._driver_moved
+        self.host = UsbHost(self.root / "sys", self.root / "dev", self.backend)
+        self._ports: dict[EmulatedDevice, _Port] = {}
+        self._lock = threading.RLock()
+        self._address = 10
+        for folder in ("sys/bus/usb/devices", "sys/class/block", "sys/devices/usb1", "dev"):
+            (self.root / folder).mkdir(parents=True)
+        self.empty = self.root / "empty"
+        self.empty.touch()
+        for number in range(8):
+            self._describe(self._hub(number), address=number + 2, **HUB)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for device in list(self._ports):
+            self.unplug(device)
+        self._folder.cleanup()
+
+    def plug(self, device: EmulatedDevice, hub: int = 0) -> None:
+        """Plug a device into the next free port of a hub, 0 to 7."""
+        with self._lock:
+            taken = {port.path.name for port in self._ports.values()}
+            name = next(n for i in range(1, 9) if (n := f"1-{hub + 1}.{i}") not in taken)
+            self._address += 1
+            path = self._hub(hub) / name
+            numbers = (hub + 1, int(name.rpartition(".")[2]))
+            attachment = Attachment(device, 1, self._address, numbers)
+            device.powered_up()
+            port = device.port = self._ports[device] = _Port(attachment, path)
+            self._describe(
+                path,
+                address=self._address,
+                idVendor=f"{device.vendor:04x}",
+                idProduct=f"{device.product:04x}",
+                bcdDevice=f"{device.version:04x}",
+                manufacturer=device.manufacturer,
+                product=device.name,
+                serial=device.serial,
+            )
+            for number, triple in device.numbered_interfaces():
+                self._describe_interface(path, number, triple)
+            self._add_functions(device, port)
+            self.backend.attached.append(attachment)
+
+    def unplug(self, device: EmulatedDevice) -> None:
+        """Pull a device out; nothing if it is not plugged in."""
+        with self._lock:
+            port = self._ports.pop(device, None)
+            if port is None:
+                return
+            port.attachment.is_there = False
+            self.backend.attached.remove(port.attachment)
+            device.port = None
+            self._forget(port.path)
+            self._remove_disk(port)
+            with port.ready:
+                port.is_over = True
+                port.ready.notify_all()
+        if port.tty is not None:
+            port.tty.unplug()
+        if port.pumping is not None and port.pumping is not threading.current_thread():
+            port.pumping.join(5)
+        device.unplugged()
+
+    def find(self, device: EmulatedDevice) -> UsbDevice | None:
+        """The device as it is listed."""
+        port = self._ports.get(device)
+        return port and next((d for d in self.host.devices() if d.port == port.path.name), None)
+
+    def _hub(self, number: int) -> Path:
+        return self.root / f"sys/devices/usb1/1-{number + 1}"
+
+    def _describe(self, path: Path, *, address: int, **attributes: str) -> None:
+        path.mkdir()
+        defaults = {"busnum": "1", "devnum": str(address), "bcdDevice": "0100"}
+        for name, value in (defaults | attributes).items():
+            if value:
+                (path / name).write_text(f"{value}\n")
+        (self.root / "sys/bus/usb/devices" / path.name).symlink_to(path)
+
+    def _describe_interface(self, path: Path, number: int, triple: tuple[int, int, int]) -> None:
+        folder = path / f"{path.name}:1.{number}"
+        folder.mkdir()
+        names = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+        for name, value in zip(names, triple, strict=True):
+            (folder / name).write_text(f"{value:02x}\n")
+        (folder / "bInterfaceNumber").write_text(f"{number:02x}\n")
+
+    def _add_functions(self, device: EmulatedDevice, port: _Port) -> None:
+        """The tty and the disk that the kernel's drivers would make of it."""
+        for number, triple in device.numbered_interfaces():
+            folder = port.path / f"{port.path.name}:1.{number}"
+            if triple[:2] == (2, 2):
+                self._add_tty(device, port, folder)
+            elif triple == (8, 6, 0x50):
+                assert isinstance(device, MassStorage)
+                port.attachment.drivers.add(number)
+                self._add_disk(device, port, folder)
+        if isinstance(device, DutlinkBoard):
+            device.move_stick = lambda to_host: self._move_stick(device, to_host)
+
+    def _add_tty(self, device: EmulatedDevice, port: _Port, folder: Path) -> None:
+        name = f"ttyACM{next(i for i in range(100) if not (self.root / f'dev/ttyACM{i}').is_symlink())}"
+        (folder / "tty" / name).mkdir(parents=True)
+
+        def typed(data: bytes) -> bytes:
+            device.received(1, data)
+            return b""
+
+        port.tty = FakeSerial(self.root / "dev" / name, answer=typed)
+        port.tty.plug()
+        port.pumping = threading.Thread(target=port.pump, name=f"{device.name} console", daemon=True)
+        port.pumping.start()
+
+    def _add_disk(self, device: MassStorage, port: _Port, folder: Path) -> None:
+        name = next(n for i in range(26) if not (self.root / "dev" / (n := f"sd{chr(97 + i)}")).is_symlink())
+        block = folder / "host0/target0:0:0/0:0:0:0/block" / name
+        block.mkdir(parents=True)
+        (self.root / "sys/class/block" / name).symlink_to(block)
+        port.disk = self.root / "dev" / name
+        device.commands = 1
+        self._point(device, port)
+        device.on_medium = lambda _present: self._point(device, port)
+
+    def _point(self, device: MassStorage, port: _Port) -> None:
+        """Let the node of a disk lead to its file, or where there is no medium to an empty one."""
+        if port.disk is None:
+            return
+        other = port.disk.with_name(f".{port.disk.name}")
+        other.symlink_to(device.path if device.is_present else self.empty)
+        other.replace(port.disk)
+
+    def _remove_disk(self, port: _Port) -> None:
+        if port.disk is not None:
+            port.disk.unlink(missing_ok=True)
+            (self.root / "sys/class/block" / port.disk.name).unlink(missing_ok=True)
+            port.disk = None
+
+    def _driver_moved(self, attachment: Attachment, number: int, bound: bool) -> None:
+        """usb-storage was detached from a reader, or attached again."""
+        port = self._ports[attachment.device]
+        folder = port.path / f"{port.path.name}:1.{number}"
+        if bound and isinstance(attachment.device, MassStorage):
+            if port.disk is None:
+                self._add_disk(attachment.device, port, folder)
+            attachment.device.commands = 1  # the kernel looks at once
+        elif port.disk is not None:
+            self._remove_disk(port)
+            _remove(folder / "host0")
+
+    def _move_stick(self, board: DutlinkBoard, to_host: bool) -> None:
+        if board.stick is None:
+            return
+        if to_host and board in self._ports:
+            self.plug(board.stick, hub=7)
+        else:
+            self.unplug(board.stick)
+
+    def _forget(self, path: Path) -> None:
+        (self.root / "sys/bus/usb/devices" / path.name).unlink()
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree that others may be reading."""
+    gone = path.with_name(f"gone-{path.name}-{time.monotonic_ns()}")
+    path.rename(gone)
+    for folder, folders, files in os.walk(gone, topdown=False):
+        for name in files:
+            (Path(folder) / name).unlink()
+        for name in folders:
+            (Path(folder) / name).rmdir()
+    gone.rmdir()

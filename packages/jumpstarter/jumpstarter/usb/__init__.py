@@ -1,0 +1,23 @@
+"""Devices on the USB of the exporter's host: which there are, the one that is meant, requests to it.
+
+Only drivers of USB devices import this. libusb and pyusb are needed for requests alone, and come with those drivers.
+"""
+
+from .host import UsbHost, current_host, use_host
+from .link import INTERFACE, VENDOR, Shared, UsbLink
+from .listing import UsbDevice, UsbInterface
+from .match import UsbMatch, text_of_serial
+
+__all__ = [
+    "INTERFACE",
+    "VENDOR",
+    "Shared",
+    "UsbDevice",
+    "UsbHost",
+    "UsbInterface",
+    "UsbLink",
+    "UsbMatch",
+    "current_host",
+    "text_of_serial",
+    "use_host",
+]
