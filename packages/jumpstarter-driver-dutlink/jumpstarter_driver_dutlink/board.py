@@ -64,7 +64,8 @@ class Board:
                 "press its reset button, or flash firmware to it",
             )
         raise DeviceFaultyError(
-            f"{device}: firmware {firmware(device)} has no control interface", "update the board's firmware to 0.08 or newer"
+            f"{device}: firmware {firmware(device)} has no control interface",
+            "update the board's firmware to 0.08 or newer",
         )
 
     def version(self, timeout: float) -> str:
@@ -132,7 +133,8 @@ class Board:
             self._write(CONFIG, list(FIELDS).index(key), data, f"write {key} of its configuration", timeout)
             if (found := self.field(key, timeout)) != value:
                 raise DeviceFaultyError(
-                    f"{self.link.device()}: {key} is {found!r} after it was set to {value!r}", "check the board's firmware"
+                    f"{self.link.device()}: {key} is {found!r} after it was set to {value!r}",
+                    "check the board's firmware",
                 )
 
     def _field(self, key: Key, timeout: float) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.driver import Driver, export, sleep
 from jumpstarter_driver_composite.driver import CompositeInterface
+from jumpstarter_driver_serial.driver import PySerial
 
 from .config import DutlinkConfig
+from .console import DutlinkSerial
 from .power import DutlinkPower
 from .protocol import PINS, Key, Level, Pin
 
-__all__ = ["Dutlink", "DutlinkConfig", "DutlinkPower"]
+__all__ = ["Dutlink", "DutlinkConfig", "DutlinkPower", "DutlinkSerial"]
 
 LONGEST_PRESS = 60.0
 
@@ -22,6 +24,12 @@ LONGEST_PRESS = 60.0
 class Dutlink(CompositeInterface, DutlinkConfig):
     """A whole board: `power`, `storage` and `console` as children, and its control pins."""
 
+    alternate_console: str | None = None
+    """Serial port, as pySerial takes it, that the DUT's console is on in place of the board's; it may appear late."""
+
+    baudrate: int = 115200
+    """Rate of another console than the board's, which has 115200."""
+
     read_interval: float = 1.0
     """Seconds between two readings of `power.read`."""
 
@@ -29,6 +37,7 @@ class Dutlink(CompositeInterface, DutlinkConfig):
         super().__post_init__()
         self.description = self.description or "DUTLink board"
         self._add("power", DutlinkPower, "Switch and measure the DUT's supply", read_interval=self.read_interval)
+        self._add_console("console", "Use the DUT's serial console")
 
     @export(read_only=True)
     def version(self) -> str:
@@ -89,14 +98,27 @@ class Dutlink(CompositeInterface, DutlinkConfig):
         self.board().set_field(key, value, self.timeout_s)
         self.logger.info("%s of the board is %r", key, value)
 
+    def _add_console(self, name: str, description: str) -> None:
+        if self.alternate_console is None:
+            self._add(name, DutlinkSerial, description, baudrate=self.baudrate)
+            return
+        # a port that the DUT has itself is there while it has power, which it gets when a user wants that
+        self._put(
+            name,
+            PySerial(
+                url=self.alternate_console,
+                baudrate=self.baudrate,
+                check_present=False,
+                description=description,
+                log_level=self.log_level,
+            ),
+        )
+
     def _add(self, name: str, part: Callable[..., Driver], description: str, **config: object) -> None:
+        own = {"serial": self.serial, "port": self.port, "timeout_s": self.timeout_s, "log_level": self.log_level}
+        self._put(name, part(description=description, **own, **config))
+
+    def _put(self, name: str, part: Driver) -> None:
         if name in self.children:
             raise ConfigurationError(f"the name {name!r} is taken by a part of the board; choose another")
-        self.children[name] = part(
-            serial=self.serial,
-            port=self.port,
-            timeout_s=self.timeout_s,
-            description=description,
-            log_level=self.log_level,
-            **config,
-        )
+        self.children[name] = part

@@ -100,4 +100,3 @@ class DutlinkPower(PowerInterface, DutlinkConfig):
     def _switch(self, action: Action) -> None:
         self.board().power(action, self.timeout_s)
         self.logger.info("power %s", action)
-

@@ -8,9 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 from collections import defaultdict, deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Self
 
 from jumpstarter.usb import UsbDevice, UsbHost
 
+from ..waiting import until
 from .device import EmulatedDevice, HangError, StallError
 from .dutlink import DutlinkBoard
 
@@ -196,7 +195,7 @@ class KernelBench:
         arguments = f"{plug.number} {plug.kernels.fileno()} {plug.number + 1} {device.speed}"
         (CONTROLLER / "attach").write_text(arguments)
         plug.kernels.close()
-        self._wait_for(lambda: self.find(device) is not None, f"{device.name} does not appear")
+        until(lambda: self.find(device) is not None, f"{device.name} does not appear")
 
     def unplug(self, device: EmulatedDevice) -> None:
         """Pull a device out, and wait until the kernel knows; nothing if it is not plugged in."""
@@ -209,9 +208,9 @@ class KernelBench:
         plug.stop()
         device.unplugged()
         hub, port = divmod(plug.number, 2 * PORTS)
-        self._wait_for(lambda: self._status(hub, port) == NO_DEVICE, f"{device.name} does not leave")
+        until(lambda: self._status(hub, port) == NO_DEVICE, f"{device.name} does not leave")
         if listed is not None:
-            self._wait_for(lambda: self.host.again(listed) is None, f"{device.name} does not leave sysfs")
+            until(lambda: self.host.again(listed) is None, f"{device.name} does not leave sysfs")
 
     def _move_stick(self, board: DutlinkBoard, to_host: bool) -> None:
         if board.stick is None:
@@ -242,10 +241,3 @@ class KernelBench:
             if fields[0] == "hs" and int(fields[1]) % (2 * PORTS) == port:
                 return int(fields[2])
         raise LookupError(f"no port {port} at hub {hub}")
-
-    def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            if time.monotonic() > end:
-                raise TimeoutError(f"{what} within {PATIENCE:g} s")
-            time.sleep(0.01)
