@@ -20,6 +20,7 @@ from jumpstarter_protocol.jumpstarter.v1.jumpstarter_pb2_grpc import ControllerS
 
 from ..common.address import split_host_port
 from ..common.backoff import Backoff
+from ..common.changes import Changes
 from ..common.exceptions import ConfigurationError, NotAllowedError
 from ..common.groups import ungrouped
 from ..common.limits import CONTROLLER_ANSWER, CONTROLLER_RETRY, LEAVE_CONTROLLER, REFUSALS
@@ -27,7 +28,6 @@ from ..common.reasons import plain_reason
 from ..common.services import identity
 from ..common.text import one_line
 from ..streams.channels import open_channel
-from .changes import Changes
 
 if TYPE_CHECKING:
     from ..config.exporter import ExporterConfigV1Alpha1
@@ -81,7 +81,7 @@ class Controller:
 
         self._config, self._session = config, session
         self._endpoint = config.endpoint or ""
-        self._identity = identity("Exporter", config.metadata.namespace, config.metadata.name, config.token)
+        self._identity = identity("Exporter", config.metadata.namespace, config.metadata.name, config.token or "")
         self._stub: Any = None
         self._reported = -1
         self._was_registered = False

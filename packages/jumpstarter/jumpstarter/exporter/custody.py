@@ -10,7 +10,7 @@ from anyio import move_on_after
 from ..common.limits import CANCEL_CALLS
 
 if TYPE_CHECKING:
-    from .changes import Changes
+    from ..common.changes import Changes
     from .hooks import HookOutcome
     from .ownership import Tenure
     from .session import Session

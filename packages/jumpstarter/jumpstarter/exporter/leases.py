@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
+from ..common.changes import Changes, first_of
 from ..common.enums import HOOK_WARNING_PREFIX, ExporterStatus
 from ..common.exceptions import HookFailedError
 from ..common.limits import HOOK_FAILED_SHOWN, IDLE_SESSION, LEASE_SHOWN
-from .changes import Changes, first_of
 from .custody import Custody
 from .leasegate import LeaseGate
 from .ownership import Holder, Ownership, Tenure

@@ -20,8 +20,8 @@ from ..streams.tunnel import carry
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from ..common.changes import Changes
     from ..config.exporter import ExporterConfigV1Alpha1
-    from .changes import Changes
     from .controller import Controller
 
 logger = logging.getLogger(__name__)
