@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,6 +55,17 @@ def check_device(path: Path, number: int, rules: Rules, *, write: bool) -> None:
             f"{path} is a disk that is built into this host",
             "name another device, or set internal: true if it is meant to be overwritten",
         )
+
+
+def users_of(path: Path, rules: Rules) -> list[str]:
+    """Who on the host uses a block device; nobody where there is none, and for a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    if not stat.S_ISBLK(found.st_mode):
+        return []
+    return list(_users(BlockDevice(found.st_rdev, rules.sysfs), rules.procfs))
 
 
 class BlockDevice:

@@ -356,6 +356,22 @@ def _medium(path: Path, fd: int, rules: Rules, *, is_device: bool, direct: bool,
     return Medium(path, fd, capacity=capacity, is_device=is_device, direct=direct)
 
 
+def write_back(path: Path) -> None:
+    """Bring what the system holds back of a block device to its medium. StorageError where that fails."""
+    try:
+        if not stat.S_ISBLK(path.stat().st_mode):
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # without a medium there is nothing to bring
+    try:
+        os.fsync(fd)
+    except OSError as e:
+        raise StorageError(f"flush {path}: {_reason(e)}; what was written may be lost", "write it again") from e
+    finally:
+        os.close(fd)
+
+
 def reread_partitions(path: Path) -> None:
     """Let the kernel look for partitions again; devices that cannot have any do not mind."""
     with suppress(OSError):

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from anyio import BrokenResourceError, ClosedResourceError, move_on_after, sleep
-from jumpstarter.common.exceptions import ConfigurationError
+from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError
 from jumpstarter.driver import Driver, export
 from jumpstarter.streams.threads import in_thread
 
 from .common import VERIFY, Position, Progress, StorageError, TransferResult, Verify, WriteOptions
-from .devices import Rules
+from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
-from .medium import Medium, open_medium, why_not_ready
+from .medium import Medium, open_medium, why_not_ready, write_back
 from .pipeline import new_plan, write_image
 from .reading import read_image
 from .sources import StreamSource
@@ -73,7 +73,10 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
 
     @abstractmethod
     def medium(self) -> Path:
-        """The block device, or file, by which the host reaches the medium. Asked while the host has it."""
+        """The block device, or file, by which the host reaches the medium. Asked while the host should have it.
+
+        DeviceAbsentError where it is not there yet: it is waited for.
+        """
 
     def medium_key(self) -> str | None:
         """A name for the medium that stays the same while exporters come and go, None for one that goes with this one.
@@ -104,11 +107,13 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             raise StorageError(
                 f"the medium is incomplete: {what} was not written to the end", "flash it again, it stays with the host"
             )
+        self._leave_host()
         self.switch(Position.DUT)
 
     @export
     def off(self) -> None:
         """Connect the medium to nothing."""
+        self._leave_host()
         self.switch(Position.OFF)
 
     @export(read_only=True)
@@ -171,6 +176,16 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             return None
         return super().release()
 
+    def _leave_host(self) -> None:
+        """Bring what the host has cached to the medium, and refuse to take it away from who uses it."""
+        try:
+            path = self.medium()
+        except DeviceAbsentError:
+            return
+        if users := users_of(path, self.rules()):
+            raise StorageError(f"{path} is in use on this host: {', '.join(users)}", "unmount it first")
+        write_back(path)
+
     def _journal(self) -> Journal:
         if self._mark is None:
             self._mark = Journal(self.medium_key())
@@ -213,12 +228,16 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         reason: str | None = "is not there"
         with move_on_after(self.storage_timeout):
             while True:
-                path = await in_thread(self.medium)
-                if (reason := await in_thread(why_not_ready, path)) is None:
-                    return path
+                try:
+                    path = await in_thread(self.medium)
+                    if (reason := await in_thread(why_not_ready, path)) is None:
+                        return path
+                except DeviceAbsentError as e:
+                    path, reason = None, e.message
                 await sleep(POLL)
         raise StorageError(
-            f"no medium within {self.storage_timeout:g} s after the switch to the host: {path}: {reason}",
+            f"no medium within {self.storage_timeout:g} s after the switch to the host: "
+            f"{f'{path}: ' if path is not None else ''}{reason}",
             "check that it is plugged in, and that the mux switches",
         )
 
