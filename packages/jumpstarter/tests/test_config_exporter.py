@@ -418,7 +418,7 @@ nonsense = st.recursive(
 
 
 @given(st.dictionaries(keys | texts, nonsense, max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_any_data_is_a_configuration_or_an_error(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(json.dumps(data), encoding="utf-8")

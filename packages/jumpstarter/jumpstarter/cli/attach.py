@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,13 @@ import click
 
 from ..common import env as names
 from ..common.environment import path_with_commands
-from ..common.exceptions import ConfigurationError
 from ..common.text import one_line
-from . import errors
+from . import errors, options
 
 if TYPE_CHECKING:
-    import ssl
-
     from ..client.connection import Endpoint
     from ..client.holding import HeldSession
+    from ..config.client import ClientConfigV1Alpha1
     from ..config.exporter import ExporterConfigV1Alpha1
 
 _OURS = (
@@ -46,8 +45,14 @@ class Attachment:
     variables: dict[str, str] = field(repr=False)
     """How a client finds it."""
 
-    session: HeldSession | None = field(default=None, repr=False)
-    """What we hold meanwhile; None in a shell within a shell, and where the exporter has no sessions."""
+    endpoint: Endpoint | None = field(default=None, repr=False)
+    """Where an exporter is that greets who comes; None in a shell within a shell."""
+
+    lost: Callable[[], BaseException | None] = field(default=lambda: None, repr=False)
+    """Why the devices were lost before they were let go, if they were."""
+
+    use_profiles: bool = False
+    """Whether shells read the user's profile."""
 
     def environment(self, base: dict[str, str]) -> dict[str, str]:
         """The environment of a process that uses the devices."""
@@ -85,7 +90,7 @@ def local(config: ExporterConfigV1Alpha1, terms: Terms) -> Generator[Attachment]
         _held(Endpoint(address), terms) as (session, variables),
     ):
         variables |= {names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}
-        yield Attachment(name=name, variables=variables, session=session)
+        yield _attachment(name, variables, session)
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def unix(path: Path, terms: Terms) -> Generator[Attachment]:
     from ..client.connection import Endpoint
 
     with _attached(Endpoint(str(path.absolute())), terms) as (session, variables):
-        yield Attachment(name=path.stem, variables=variables | {names.JMP_EXPORTER: path.stem}, session=session)
+        yield _attachment(path.stem, variables | {names.JMP_EXPORTER: path.stem}, session)
 
 
 @contextmanager
@@ -102,7 +107,9 @@ def tcp(address: str, insecure: bool, passphrase: str | None, ca: Path | None, t
     """An exporter that serves a TCP port."""
     from ..client.connection import Endpoint
 
-    endpoint = Endpoint(address, insecure=insecure, passphrase=passphrase, ca=read_ca(ca) if ca is not None else None)
+    endpoint = Endpoint(
+        address, insecure=insecure, passphrase=passphrase, ca=options.read_ca(ca) if ca is not None else None
+    )
     with _attached(endpoint, terms) as (session, variables):
         variables |= {names.JMP_EXPORTER: "direct", names.JMP_LEASE: "direct"}
         if insecure:
@@ -111,7 +118,76 @@ def tcp(address: str, insecure: bool, passphrase: str | None, ca: Path | None, t
             variables[names.JMP_GRPC_PASSPHRASE] = passphrase
         if ca is not None:
             variables[names.GRPC_ROOTS] = str(ca.absolute())
-        yield Attachment(name=address, variables=variables, session=session)
+        yield _attachment(address, variables, session)
+
+
+def _attachment(name: str, variables: dict[str, str], session: HeldSession | None) -> Attachment:
+    if session is None:
+        return Attachment(name=name, variables=variables)
+    return Attachment(name=name, variables=variables, endpoint=session.endpoint, lost=lambda: session.error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Which exporter of a controller is wanted; times in seconds, None for those of the configuration."""
+
+    lease: str | None = None
+    """One that there is."""
+    selector: str = ""
+    exporter: str | None = None
+    duration: timedelta = timedelta(minutes=30)
+    acquisition_timeout: float | None = None
+    retry_timeout: float | None = None
+    dial_timeout: float | None = None
+
+
+@contextmanager
+def leased(config: ClientConfigV1Alpha1, wish: Wish, terms: Terms) -> Generator[Attachment]:
+    """An exporter that a controller leases to us."""
+    from ..client.connection import Endpoint
+    from ..client.leased import end_session, wait_ready
+    from ..client.probe import following_logs
+    from ..common.limits import RELEASE_LEASE
+    from ..streams.portal import entered, shared_portal
+    from .leasing import Ending, labels_of
+
+    portal = shared_portal()
+    leasing = config.lease_async(
+        wish.selector or None,
+        wish.exporter,
+        wish.lease,
+        wish.duration,
+        portal,
+        wish.acquisition_timeout,
+        wish.retry_timeout,
+        wish.dial_timeout,
+    )
+    with entered(portal, leasing, RELEASE_LEASE) as lease, lease.serve_unix() as path:
+        endpoint = Endpoint(str(path))
+        with following_logs(endpoint) if terms.logs else nullcontext():
+            if warning := wait_ready(endpoint, lease.dial_timeout, _say):
+                errors.warn("jmp", warning)
+            ending = Ending(lease)
+            with lease.monitor():
+                yield Attachment(
+                    name=lease.exporter_name,
+                    variables={
+                        names.JUMPSTARTER_HOST: endpoint.address,
+                        names.JMP_DRIVERS_ALLOW: "UNSAFE" if config.drivers.unsafe else ",".join(config.drivers.allow),
+                        names.JMP_EXPORTER: lease.exporter_name,
+                        names.JMP_LEASE: str(lease.name),
+                        names.JMP_EXPORTER_LABELS: labels_of(lease),
+                    },
+                    endpoint=endpoint,
+                    lost=ending.error,
+                    use_profiles=config.shell.use_profiles,
+                )
+            if lease.release and ending.error() is None and (failure := end_session(endpoint)):
+                errors.warn("jmp", failure)
+
+
+def _say(message: str) -> None:
+    click.echo(f"jmp: {message}", err=True)
 
 
 @contextmanager
@@ -135,7 +211,7 @@ def _held(endpoint: Endpoint, terms: Terms) -> Generator[tuple[HeldSession, dict
     from ..client.holding import holding
 
     def waiting(status: str) -> None:
-        click.echo(f"jmp: waiting for the exporter: {one_line(status)}", err=True)
+        _say(f"waiting for the exporter: {one_line(status)}")
 
     def lost(reason: str) -> None:
         errors.warn("jmp", reason)
@@ -149,22 +225,3 @@ def _held(endpoint: Endpoint, terms: Terms) -> Generator[tuple[HeldSession, dict
 def _variables(endpoint: Endpoint) -> dict[str, str]:
     session = {names.JMP_SESSION: endpoint.session} if endpoint.session is not None else {}
     return {names.JUMPSTARTER_HOST: endpoint.address, **session}
-
-
-def read_ca(path: Path) -> str:
-    """The certificates in a file; ConfigurationError where there are none."""
-    import ssl
-
-    try:
-        text = path.read_text(encoding="ascii", errors="replace")
-        ssl.create_default_context(cadata=text)
-    except ssl.SSLError as e:
-        raise ConfigurationError(f"{path} holds no certificates in PEM: {_plain(e)}") from e
-    except (OSError, ValueError) as e:
-        raise ConfigurationError(f"certificates {path}: {getattr(e, 'strerror', None) or e}") from e
-    return text
-
-
-def _plain(error: ssl.SSLError) -> str:
-    """What OpenSSL says, without the line of its source."""
-    return (error.reason or str(error)).partition(" (_ssl.c")[0].replace("_", " ").lower()

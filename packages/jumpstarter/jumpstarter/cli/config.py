@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @click.group(
     cls=LazyGroup,
-    table={"check": ("jumpstarter.cli.config:check", "Say whether an exporter would start with a file")},
+    table={
+        "check": ("jumpstarter.cli.config:check", "Say whether an exporter would start with a file"),
+        "client": ("jumpstarter.cli.configclient:client", "Look after the configurations of clients"),
+        "exporter": ("jumpstarter.cli.configexporter:exporter", "Look after the configurations of exporters"),
+    },
     epilog=examples("jmp config check lab.yaml"),
 )
 def config() -> None:

@@ -15,6 +15,14 @@ _ALIASES = {
     "version": ("ver", "v"),
     "config": ("conf",),
     "list": ("ls",),
+    "get": ("g",),
+    "create": ("c",),
+    "delete": ("del", "d", "rm"),
+    "exporter": ("exporters", "e"),
+    "exporters": ("exporter", "e"),
+    "client": ("clients", "c"),
+    "lease": ("leases", "l"),
+    "leases": ("lease", "l"),
 }
 
 
@@ -31,7 +39,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name or alias, imported now."""
-        name = next((n for n, aliases in _ALIASES.items() if cmd_name in aliases), cmd_name)
+        name = next((n for n, aliases in _ALIASES.items() if cmd_name in aliases and n in self._table), cmd_name)
         entry = self._table.get(cmd_name) or self._table.get(name)
         if entry is None:
             return None

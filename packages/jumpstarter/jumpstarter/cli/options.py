@@ -16,6 +16,8 @@ from ..common.exceptions import ConfigurationError
 from . import errors
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..config.exporter import ExporterConfigV1Alpha1
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -106,7 +108,7 @@ def find_passphrase(text: str | None, file: str | None) -> str | None:
     if text is not None and file is not None:
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")
     if file is not None:
-        return _checked(_read_secret(Path(file)), file)
+        return _checked(read_secret(Path(file), "passphrase"), file)
     if text is not None:
         safer = f"--passphrase-file or {JMP_GRPC_PASSPHRASE}"
         errors.warn("jmp", f"everybody on this host can read --passphrase in the list of processes; use {safer}")
@@ -116,17 +118,18 @@ def find_passphrase(text: str | None, file: str | None) -> str | None:
     return None
 
 
-def _read_secret(path: Path) -> str:
+def read_secret(path: Path, what: str) -> str:
+    """The secret in a file. ConfigurationError where it cannot be read, or others can change it."""
     try:
         with path.open(encoding="ascii", errors="replace") as file:
             mode = os.fstat(file.fileno()).st_mode
-            secret = file.read(4096)
+            secret = file.read(16384)
     except OSError as e:
-        raise ConfigurationError(f"passphrase file {path}: {(e.strerror or str(e)).lower()}; check the path") from e
+        raise ConfigurationError(f"{what} file {path}: {(e.strerror or str(e)).lower()}; check the path") from e
     if stat.S_ISREG(mode) and mode & 0o022:
-        raise ConfigurationError(f"passphrase file {path} can be changed by others; chmod 600 {path}")
+        raise ConfigurationError(f"{what} file {path} can be changed by others; chmod 600 {path}")
     if stat.S_ISREG(mode) and mode & 0o044:
-        errors.warn("jmp", f"passphrase file {path} can be read by others; chmod 600 {path}")
+        errors.warn("jmp", f"{what} file {path} can be read by others; chmod 600 {path}")
     return secret.removesuffix("\n")
 
 
@@ -137,3 +140,22 @@ def _checked(passphrase: str, source: str) -> str:
         allowed = "ASCII letters, digits, signs and inner spaces, on one line"
         raise ConfigurationError(f"the passphrase from {source} cannot be sent; use {allowed}")
     return passphrase
+
+
+def read_ca(path: Path) -> str:
+    """The certificates in a file; ConfigurationError where there are none."""
+    import ssl
+
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+        ssl.create_default_context(cadata=text)
+    except ssl.SSLError as e:
+        raise ConfigurationError(f"{path} holds no certificates in PEM: {_plain(e)}") from e
+    except (OSError, ValueError) as e:
+        raise ConfigurationError(f"certificates {path}: {getattr(e, 'strerror', None) or e}") from e
+    return text
+
+
+def _plain(error: ssl.SSLError) -> str:
+    """What OpenSSL says, without the line of its source."""
+    return (error.reason or str(error)).partition(" (_ssl.c")[0].replace("_", " ").lower()

@@ -8,17 +8,17 @@ from pathlib import Path
 _LONGEST = 64
 
 
-def shell_command(shell: str, exporter: str) -> tuple[list[str], dict[str, str]]:
+def shell_command(shell: str, exporter: str, *, profiles: bool = False) -> tuple[list[str], dict[str, str]]:
     """What to run, and which variables to set, for a shell whose prompt names the exporter.
 
-    The user's start files are left out where they would replace the prompt.
+    The user's start files are left out where they would replace the prompt, unless they are wanted.
     """
     name = prompt_name(exporter)
     match Path(shell).name:
         case "bash":
-            return [shell, "--norc", "--noprofile"], {"PS1": rf"[{name}] \W \$ "}
+            return [shell, *([] if profiles else ["--norc", "--noprofile"])], {"PS1": rf"[{name}] \W \$ "}
         case "zsh":
-            return [shell, "--no-rcs"], {"PS1": f"[{name}] %1~ %# "}
+            return [shell, *([] if profiles else ["--no-rcs"])], {"PS1": f"[{name}] %1~ %# "}
         case "fish":
             return [shell, "--init-command", f"function fish_prompt; echo -n '[{name}] '(prompt_pwd)' > '; end"], {}
         case _:

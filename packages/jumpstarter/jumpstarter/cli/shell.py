@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import timedelta
 from math import inf
 from pathlib import Path
+from signal import SIGHUP
 from typing import TYPE_CHECKING
 
 import click
 
 from ..common.failures import code_of, exit_of
+from ..common.runtime import exporter_sockets
 from ..common.text import printable
-from . import attach, errors, logs, options, prompt
-from .attach import Attachment, Terms
+from . import attach, errors, leases, logs, options, prompt
+from .attach import Attachment, Terms, Wish
 from .child import run_child
+from .clients import client_options, find_client, need_client
+from .durations import DURATION
 from .group import examples
 from .running import running_exporter
 
 if TYPE_CHECKING:
     from ..client.connection import Endpoint
+    from ..config.client import ClientConfigV1Alpha1
 
 
 @click.command(
@@ -28,10 +35,24 @@ if TYPE_CHECKING:
         "jmp shell                                            the one exporter running here",
         "jmp shell --exporter-config lab.yaml -- j power on   the devices of a file, one command",
         "jmp shell --tls-grpc lab1:8083 --passphrase-file secret -- pytest",
+        "jmp shell -l board=rpi4 --duration 2h -- pytest      any free board of that kind, of a controller",
     ),
 )
 @options.config_options
 @options.exporter_options
+@client_options
+@leases.selector_option
+@click.option("--lease", "lease", metavar="NAME", help="Use a lease that there is; it is not ended.")
+@click.option("--duration", type=DURATION, metavar="TIME", help="How long to lease: 90 (s), 2h (default: 30m), PT30M.")
+@click.option(
+    "--acquisition-timeout", type=click.FloatRange(min=5), metavar="SECONDS", help="Wait so long for a free exporter."
+)
+@click.option(
+    "--retry-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for an absent controller."
+)
+@click.option(
+    "--dial-timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Wait so long for a leased exporter."
+)
 @click.option(
     "--wait",
     is_flag=False,
@@ -54,6 +75,14 @@ def shell(
     tls_ca: str | None,
     passphrase: str | None,
     passphrase_file: str | None,
+    client: str | None,
+    client_config: str | None,
+    selectors: tuple[str, ...],
+    lease: str | None,
+    duration: timedelta | None,
+    acquisition_timeout: float | None,
+    retry_timeout: float | None,
+    dial_timeout: float | None,
     wait: float | None,
     exporter_logs: bool,
     command: tuple[str, ...],
@@ -61,12 +90,28 @@ def shell(
     """Run COMMAND, or a shell, with the devices of an exporter attached.
 
     Inside, `j` uses the devices, and nobody else can. The status of COMMAND is the status of `jmp shell`. The
-    passphrase can also stand in JMP_GRPC_PASSPHRASE.
+    passphrase can also stand in JMP_GRPC_PASSPHRASE. With a client's configuration, the exporter is one that its
+    controller leases: by labels (-l), by name (-n), or by a lease that there is.
     """
+    wish = Wish(
+        lease=lease,
+        selector=leases.joined(selectors),
+        exporter=name,
+        duration=duration or Wish.duration,
+        acquisition_timeout=acquisition_timeout,
+        retry_timeout=retry_timeout,
+        dial_timeout=dial_timeout,
+    )
     configs = {"--exporter-config": exporter_config, "--exporter": exporter}
-    options.check_one({**configs, "--name": name, "--socket": socket, "--tls-grpc": address})
+    others = {**configs, "--socket": socket, "--tls-grpc": address}
+    options.check_one({**others, "--name": name})
     options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
     config = options.load_config(exporter_config, exporter)
+    is_leasing = wish != replace(Wish(), exporter=name) or client is not None or client_config is not None
+    if is_leasing and (given := next((option for option, value in others.items() if value is not None), None)):
+        raise click.UsageError(f"{given} is for an exporter without a controller; it and leases exclude each other")
+    if is_leasing and wait is not None:
+        raise click.UsageError("--wait is for an exporter without a controller; use --acquisition-timeout SECONDS")
     if config is not None and wait is not None:
         raise click.UsageError("--wait is for an exporter that runs already; nobody else has the one of a file")
     terms = Terms(
@@ -75,7 +120,11 @@ def shell(
         logs=exporter_logs,
     )
     attached: AbstractContextManager[Attachment]
-    if config is not None:
+    leasing = _leasing(client_config, client, wish, is_leasing) if not any(others.values()) else None
+    if leasing is not None:
+        logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
+        attached = attach.leased(*leasing, terms)
+    elif config is not None:
         logs.to_stderr(log_level or ("INFO" if exporter_logs else "WARNING"))
         attached = attach.local(config, terms)
     else:
@@ -91,8 +140,8 @@ def shell(
     try:
         with attached as attachment:
             status = _run(attachment, list(command))
-            if status == errors.OK and attachment.session is not None and attachment.session.error is not None:
-                status = exit_of(code_of(attachment.session.error))  # what the command did late, it did in vain
+            if status in (errors.OK, 128 + SIGHUP) and (lost := attachment.lost()) is not None:
+                status = exit_of(code_of(lost))  # what the command did late, it did in vain
     except Exception as e:
         if status == errors.OK:
             raise
@@ -100,13 +149,49 @@ def shell(
     return status
 
 
+def _leasing(
+    file: str | None, alias: str | None, wish: Wish, is_wanted: bool
+) -> tuple[ClientConfigV1Alpha1, Wish] | None:
+    """The client, and what it shall lease; None where an exporter of this host is meant.
+
+    Without a wish, that is the exporter that runs here. Where none does, it is the only lease of the client.
+    """
+    from ..config.client import lease_from_env
+
+    wish = replace(wish, lease=wish.lease or lease_from_env())
+    if not is_wanted and wish.lease is None:
+        here = [path.stem for path in exporter_sockets()]
+        if wish.exporter in here or (wish.exporter is None and here):
+            return None
+        config = find_client(None, None)
+        if config is None:
+            return None
+    else:
+        config = need_client(file, alias)
+    if not (wish.lease or wish.selector or wish.exporter):
+        wish = replace(wish, lease=_only_lease(config))
+    return config, wish
+
+
+def _only_lease(config: ClientConfigV1Alpha1) -> str:
+    """The name of the one lease that a client has."""
+    mine = [lease.name for lease in config.list_leases().leases if lease.client == config.metadata.name]
+    if len(mine) == 1:
+        return mine[0]
+    found = f"it has {len(mine)} leases: {', '.join(mine)}" if mine else "it has no lease"
+    raise click.UsageError(
+        f"say what client {config.metadata.name} shall lease, by -l SELECTOR, -n EXPORTER or --lease NAME; {found}"
+    )
+
+
 def _run(attachment: Attachment, command: list[str]) -> int:
     environment = attachment.environment(dict(os.environ))
     if command:
         return run_child(command, environment)
-    if attachment.session is not None:
-        _greet(attachment.session.endpoint)
-    argv, variables = prompt.shell_command(os.environ.get("SHELL") or "/bin/sh", attachment.name)
+    if attachment.endpoint is not None:
+        _greet(attachment.endpoint)
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    argv, variables = prompt.shell_command(shell, attachment.name, profiles=attachment.use_profiles)
     return run_child(argv, environment | variables, is_shell=True)
 
 

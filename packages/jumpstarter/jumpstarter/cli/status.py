@@ -66,9 +66,8 @@ def _unix(path: Path) -> Endpoint:
 
 def _tcp(address: str, insecure: bool, tls_ca: str | None, secret: str | None) -> Endpoint:
     from ..client.connection import Endpoint
-    from .attach import read_ca
 
-    ca = read_ca(Path(tls_ca)) if tls_ca else None
+    ca = options.read_ca(Path(tls_ca)) if tls_ca else None
     return Endpoint(options.check_address(address), insecure=insecure, passphrase=secret, ca=ca)
 
 

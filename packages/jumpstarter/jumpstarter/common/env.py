@@ -39,6 +39,27 @@ JMP_NAMESPACE = "JMP_NAMESPACE"
 JMP_NAME = "JMP_NAME"
 """Name, where a configuration leaves it out."""
 
+JMP_ENDPOINT = "JMP_ENDPOINT"
+"""Controller, where the configuration of a client leaves it out."""
+
+JMP_TOKEN = "JMP_TOKEN"
+"""Token, where the configuration of a client leaves it out."""
+
+JMP_REFRESH_TOKEN = "JMP_REFRESH_TOKEN"
+"""Refresh token, where the configuration of a client leaves it out."""
+
+JMP_TLS = "JMP_TLS"
+"""`tls` of a client's configuration as JSON, where that leaves it out."""
+
+JMP_GRPCOPTIONS = "JMP_GRPCOPTIONS"
+"""`grpcOptions` of a client's configuration as JSON, where that leaves them out."""
+
+JMP_RETRY_TIMEOUT = "JMP_RETRY_TIMEOUT"
+"""Seconds for which a client that wants a lease waits for a controller that is away."""
+
+JMP_DIAL_TIMEOUT = "JMP_DIAL_TIMEOUT"
+"""Seconds that an exporter has to take a connection of the client that has leased it."""
+
 GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 """PEM file of the certificate authorities that TLS connections trust."""
 

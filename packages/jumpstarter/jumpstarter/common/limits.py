@@ -208,6 +208,12 @@ CONTROLLER_RETRY = 0.5, 10.0
 CONTROLLER_ANSWER = 10.0
 """Seconds that a controller has to answer."""
 
+LEASE_POLL = 4.0
+"""Seconds between two looks at what becomes of a lease."""
+
+RELEASE_LEASE = 30.0
+"""Seconds that a client takes at most to give its lease back."""
+
 REFUSALS = 5
 """Refusals of a token that worked before, one after the other, until the exporter believes them."""
 

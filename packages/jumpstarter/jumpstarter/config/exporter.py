@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..common.exceptions import ArgumentError
 from .common import CONFIG_API_VERSION, CONFIG_PATH, ObjectMeta
 from .dumper import dump_text
 from .entry import ExporterConfigV1Alpha1DriverInstance, as_entries, read_entries
-from .files import write_private
+from .files import config_file, find_config, write_private
 from .hooks import FailureDetectionConfigV1Alpha1, HookConfigV1Alpha1, HookInstanceConfigV1Alpha1
 from .place import Place
-from .problems import ConfigurationNotFoundError, InvalidConfigurationError, Problems
+from .problems import InvalidConfigurationError, Problems
 from .schema import dump, key, read, read_values
 from .tls import TLSConfigV1Alpha1
 from .yaml import read_file
@@ -98,12 +97,19 @@ class ExporterConfigV1Alpha1:
     @classmethod
     def load(cls, alias: str) -> ExporterConfigV1Alpha1:
         """Read the configuration of this name, of the user or else of the machine."""
-        return cls.load_path(_found(alias, cls.BASE_PATH, cls.SYSTEM_CONFIG_PATH))
+        return cls.load_path(cls.find(alias))
+
+    @classmethod
+    def find(cls, alias: str) -> Path:
+        """The file of the configuration of this name, of the user or else of the machine."""
+        return find_config("exporter", alias, cls.BASE_PATH, cls.SYSTEM_CONFIG_PATH)
 
     @classmethod
     def exists(cls, alias: str) -> bool:
         """Whether there is a configuration of this name."""
-        return any(_file(folder, alias).exists() for folder in (cls.BASE_PATH, cls.SYSTEM_CONFIG_PATH))
+        return any(
+            config_file("exporter", folder, alias).exists() for folder in (cls.BASE_PATH, cls.SYSTEM_CONFIG_PATH)
+        )
 
     @classmethod
     def list(cls) -> ExporterConfigListV1Alpha1:
@@ -122,7 +128,7 @@ class ExporterConfigV1Alpha1:
     @classmethod
     def save(cls, config: ExporterConfigV1Alpha1, path: str | Path | None = None) -> Path:
         """Write a configuration, without a path as that of its alias; the file is for this user only."""
-        target = _file(cls.BASE_PATH, config.alias) if path is None else Path(path)
+        target = config_file("exporter", cls.BASE_PATH, config.alias) if path is None else Path(path)
         write_private(target, cls.dump_yaml(config))
         config.path = target
         return target
@@ -130,7 +136,7 @@ class ExporterConfigV1Alpha1:
     @classmethod
     def delete(cls, alias: str) -> Path:
         """Remove the user's configuration of this name; returns its path."""
-        path = _found(alias, cls.BASE_PATH)
+        path = find_config("exporter", alias, cls.BASE_PATH)
         path.unlink()
         return path
 
@@ -198,19 +204,3 @@ def check_file(path: Path) -> None:
         description=values.get("description"), children=values.get("export", {})
     )
     plan(root, document.place / "export", problems)
-
-
-def _file(folder: Path, alias: str) -> Path:
-    if not alias or alias in (".", "..") or {"/", "\\", "\0"} & set(alias):
-        raise ArgumentError(f"{alias!r} is not the name of a configuration; a file is given by --exporter-config")
-    return folder / f"{alias}.yaml"
-
-
-def _found(alias: str, *folders: Path) -> Path:
-    files = [_file(folder, alias) for folder in folders]
-    for file in files:
-        if file.exists():
-            return file
-    raise ConfigurationNotFoundError(
-        [f"there is no exporter configuration {alias!r}; put it in {' or '.join(map(str, files))}"]
-    )

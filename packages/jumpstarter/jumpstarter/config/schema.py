@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -103,8 +104,12 @@ def read_values(cls: type[Any], data: Any, place: Place, problems: Problems) -> 
         else:
             seen[field.name] = _read_value(cls, field, value, place / name, problems)
     for field in settings(cls):
-        if is_required(field) and field.name not in seen and not suggests(advice, spellings(field)[0]):
+        if field.name in seen:
+            continue
+        if is_required(field) and not suggests(advice, spellings(field)[0]):
             seen[field.name] = _from_environment(field, place, problems)
+        elif not is_required(field) and (text := os.environ.get(key_of(field).env or "")) is not None:
+            seen[field.name] = _read_value(cls, field, _parsed(cls, field, text), place / spellings(field)[0], problems)
     return {name: value for name, value in seen.items() if value is not MISSING}
 
 
@@ -138,6 +143,16 @@ def _from_environment(field: Field[Any], place: Place, problems: Problems) -> An
         return value
     problems.add(place, f"missing {name!r}; write it here, or set {how.env}")
     return MISSING
+
+
+def _parsed(cls: type[Any], field: Field[Any], text: str) -> Any:
+    """The value that a variable has for a field: text as it is, and JSON for everything else."""
+    if str in typing.get_args(types_of(cls)[field.name]) or key_of(field).read is not None:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # which is the problem that is told
 
 
 def convert(annotation: Any, value: Any, place: Place, problems: Problems, *, secret: bool = False) -> Any:

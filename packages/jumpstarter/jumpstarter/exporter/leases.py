@@ -213,7 +213,7 @@ class LeaseLife:
         if self._is_stopping:
             return "the exporter stops"
         if self._controller.assignment != assignment:
-            return f"lease {assignment.lease} has ended"
+            return "the controller ended it"
         return None
 
     async def _until_over(self, assignment: Assignment, tenure: Tenure, tunnels: Tunnels) -> None:

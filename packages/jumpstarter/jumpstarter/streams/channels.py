@@ -40,6 +40,21 @@ async def open_channel(
     options: Mapping[str, str | int],
     metadata: Sequence[tuple[str, str]] = (),
 ) -> AsyncGenerator[grpc.aio.Channel]:
+    """A channel meanwhile; see `make_channel`."""
+    channel: Any = await make_channel(endpoint, tls, options, metadata)
+    try:
+        yield channel
+    finally:
+        with CancelScope(shield=True):
+            await channel.close(None)
+
+
+async def make_channel(
+    endpoint: str,
+    tls: TLSConfigV1Alpha1,
+    options: Mapping[str, str | int],
+    metadata: Sequence[tuple[str, str]] = (),
+) -> grpc.aio.Channel:
     """A channel to host:port, on which every call carries the metadata.
 
     Raises ConfigurationError for an authority that is none, OSError where an unchecked peer cannot be reached.
@@ -50,12 +65,7 @@ async def open_channel(
         identity = grpc.metadata_call_credentials(_Identity(metadata))
         credentials = grpc.composite_channel_credentials(credentials, identity)
     arguments = {**dict(SERVICE_OPTIONS), **options}
-    channel: Any = grpc.aio.secure_channel(endpoint, credentials, options=list(arguments.items()))
-    try:
-        yield channel
-    finally:
-        with CancelScope(shield=True):
-            await channel.close(None)
+    return grpc.aio.secure_channel(endpoint, credentials, options=list(arguments.items()))
 
 
 def _authorities(tls: TLSConfigV1Alpha1) -> bytes | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -78,3 +78,43 @@ class LazyPortal:
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(shared_portal(), name)
+
+
+@contextmanager
+def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float) -> Generator[T]:
+    """An asynchronous context manager that takes long to be entered, for blocking code.
+
+    As `wrap_async_context_manager`, but what interrupts the waiting cancels it, and waits up to `patience` seconds
+    until all is undone.
+    """
+    from concurrent.futures import Future, wait
+
+    opened: Future[T] = Future()
+    closing: list[Any] = []
+
+    async def run() -> None:
+        from anyio import Event
+
+        async with cm as value:
+            closing.append(Event())
+            opened.set_result(value)
+            await closing[0].wait()
+
+    def ended(done: Future[None]) -> None:
+        if not opened.done():
+            error = None if done.cancelled() else done.exception()
+            opened.set_exception(error or RuntimeError("it ended before it began"))
+
+    running: Future[None] = portal.start_task_soon(run)
+    running.add_done_callback(ended)
+    try:
+        value = opened.result()
+    except BaseException:
+        running.cancel()
+        wait([running], patience)
+        raise
+    try:
+        yield value
+    finally:
+        portal.call(closing[0].set)
+        running.result()
