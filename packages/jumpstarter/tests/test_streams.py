@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after, sleep
 from anyio.abc import ObjectStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jumpstarter.client import DriverClient
 from jumpstarter.client.core import DriverError, DriverInvalidArgument, DriverMethodNotImplemented
+from jumpstarter.common.limits import MAX_STREAMS
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter.streams import frames
 from jumpstarter.streams.common import create_memory_stream, forward_stream, join_streams
+from jumpstarter.streams.frames import Frame
 from jumpstarter.streams.metadata import MetadataStream, MetadataStreamAttributes
+from jumpstarter.streams.router import FINISHES
 
 
 class Device(Driver):
@@ -316,6 +322,40 @@ def test_a_file_is_written_by_the_driver(client: DriverClient) -> None:
     file = File()
     offer(client, file, "fetch", 3_000_000)
     assert file.written == b"x" * 3_000_000
+
+
+@pytest.mark.parametrize("request_keys", [{}, {FINISHES: True}], ids=["of others", "of ours"])
+def test_the_call_lasts_until_the_client_has_said_its_end(client: DriverClient, request_keys: dict[str, Any]) -> None:
+    async def late() -> None:
+        request = {"kind": "resource", "uuid": str(client.uuid), **request_keys}
+        call = client.stub.Stream(metadata=(("request", json.dumps(request)),))
+        handle = json.loads(dict(await call.initial_metadata())["resource"])
+        await client.call_async("fetch", handle, 1000)
+        assert await call.read() == (b"x" * 1000, frames.DATA)
+        assert (await call.read()).kind == frames.GOAWAY
+        await sleep(0.2)
+        await call.write(Frame(kind=frames.GOAWAY))
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+
+    client.portal.call(late)
+
+
+def test_ends_that_clients_of_others_do_not_read_do_not_add_up(client: DriverClient) -> None:
+    async def unread() -> None:
+        calls: list[Any] = []  # these clients never cancel a call, nor let go of it
+        for _ in range(MAX_STREAMS + 10):
+            request = json.dumps({"kind": "driver", "uuid": str(client.uuid), "method": "connect"})
+            calls.append(call := client.stub.Stream(metadata=(("request", request),)))
+            await call.write(Frame(b"x"))
+            assert await call.read() == (b"x", frames.DATA)
+            await call.write(Frame(kind=frames.GOAWAY))
+            await call.done_writing()
+        for call in calls:
+            assert await call.code() is grpc.StatusCode.OK
+
+    client.portal.call(unread)
 
 
 def test_a_source_that_fails_is_never_a_shorter_file(client: DriverClient) -> None:

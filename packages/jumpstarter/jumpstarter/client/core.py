@@ -167,10 +167,11 @@ class AsyncDriverClient(Metadata):
     async def _stream(self, request: dict[str, Any], what: str, wait: bool) -> AsyncGenerator[RouterStream]:
         from anyio import BrokenResourceError
 
-        from ..streams.router import RouterStream
+        from ..streams.router import FINISHES, RouterStream
         from .broken import broken_stream
 
-        call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
+        text = json.dumps(request | {FINISHES: True}, separators=(",", ":"))
+        call = self.stub.Stream(metadata=(("request", text),))
         stream = RouterStream(call)
         try:
             if wait:

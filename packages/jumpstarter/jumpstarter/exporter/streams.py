@@ -42,11 +42,13 @@ async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
         with await gate.admit(context), session.stream_of(context.peer()):
             await session.check_usable(str(request.get("uuid")))
             driver = session.instance(str(request.get("uuid")))
+            name, is_ours = f"stream of driver {session.path(driver)}", bool(request.get(FINISHES))
+            remote = RouterStream(context, name=name, is_peer_ours=is_ours)
             if request["kind"] == "driver":
-                await _serve_device(session, driver, str(request.get("method")), context, opening)
+                await _serve_device(session, driver, str(request.get("method")), remote, opening)
             else:
                 with session.record.stream(session.path(driver), "resource") as noted:
-                    await _serve_resource(driver, context, opening, noted)
+                    await _serve_resource(driver, remote, opening, noted)
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
         await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
@@ -68,14 +70,13 @@ def _request(context: Any) -> dict[str, Any]:
     return fields
 
 
-async def _serve_device(session: Session, driver: Driver, name: str, context: Any, opening: Any) -> None:
+async def _serve_device(session: Session, driver: Driver, name: str, remote: RouterStream, opening: Any) -> None:
     """Join the client with the stream that an exported method of the driver opens."""
     method = session.method(driver, name, "stream")
     with session.record.stream(session.path(driver), name) as noted:
         async with session.calls.stream(driver, method) as device:
             extra = getattr(device, "extra", None)
             await opening(dict(extra(MetadataStreamAttributes.metadata, {}) if extra is not None else {}))
-            remote = RouterStream(context, name=f"stream {name} of driver {session.path(driver)}")
             try:
                 await join_streams(remote, device)
                 await remote.aclose()
@@ -147,10 +148,9 @@ def _is_handle(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-async def _serve_resource(driver: Driver, context: Any, opening: Any, noted: Running) -> None:
+async def _serve_resource(driver: Driver, remote: RouterStream, opening: Any, noted: Running) -> None:
     """Offer the client's stream to the driver, until a call of it is done with it."""
     uuid = uuid4()
-    remote = RouterStream(context)
     offered = driver.resources[uuid] = OfferedStream(remote)
     handle = {"kind": "client_stream", "uuid": str(uuid), "x_jmp_content_encoding": None}
     try:

@@ -30,13 +30,17 @@ CLOSE = b"close"
 """Payload of the GOAWAY of a sender that reads no more."""
 
 FINISHES = "x_jmp_finishes"
-"""Key of initial metadata by which an exporter says that it ends the call once all bytes are used."""
+"""Key of initial metadata by which an exporter says that it ends the call once all bytes are used; in the request of a
+client, that it waits for that."""
 
 FINISH_TIMEOUT = 5.0
 """Seconds that closing waits until a peer that says FINISHES has used all bytes."""
 
 LINGER_TIMEOUT = 0.1
 """Seconds that closing leaves other peers, who never say so, before the call is cancelled."""
+
+HALF_CLOSE_TIMEOUT = 1.0
+"""Seconds in which a client half-closes after its GOAWAY."""
 
 CANCEL_TIMEOUT = 0.2
 """Seconds in which an await of gRPC ends after its call was cancelled."""
@@ -50,9 +54,10 @@ class RouterStream(ObjectStream[bytes]):
     BrokenResourceError for any other end.
     """
 
-    def __init__(self, context: Call, name: str = "router stream") -> None:
+    def __init__(self, context: Call, name: str = "router stream", *, is_peer_ours: bool = True) -> None:
         keep_freed_memory()
         self._name = name  # of its tasks
+        self._is_peer_ours = is_peer_ours
         self._call = context
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
         self._reader, self._writer = Reader(context), Writer(context)
@@ -60,6 +65,10 @@ class RouterStream(ObjectStream[bytes]):
         self._eof_received: EndOfStream | None = None
         self._eof_sent = False
         self._closed = False
+        self._half_closed = False
+        """Whether the client's end of its direction was followed by the end of its messages."""
+        self._left: asyncio.Task[None] | None = None
+        """At the exporter's end: what still reads after `join`, and throws away what comes."""
         self.received = 0
         """Bytes that came from the peer."""
         self.sent = 0
@@ -138,6 +147,8 @@ class RouterStream(ObjectStream[bytes]):
         if self._eof_sent or self._closed:
             return
         self._eof_sent = True
+        if await self._ends_with_call():
+            return
         try:
             await self._writer.write(Frame(payload, frames.GOAWAY))
             await self._writer.finish()
@@ -160,6 +171,7 @@ class RouterStream(ObjectStream[bytes]):
             done, _ = await asyncio.wait((reading.task, sending.task), return_when=asyncio.FIRST_EXCEPTION)
         finally:
             await self._stop(reading, sending)
+            self._left = None if reading.task.done() else reading.task
         for task in done:
             if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, PeerClosed):
                 raise error
@@ -167,8 +179,11 @@ class RouterStream(ObjectStream[bytes]):
     async def _copy_to(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what the peer sends, then end `other` that way; raises PeerClosed when the peer reads no more either."""
         while self._eof_received is None:
-            if (payload := await self._take(await copy.grpc(self._call.read()))) is not None:
+            payload = await self._take(await copy.grpc(self._call.read()))
+            if payload is not None and self._left is None:
                 await other.send(payload)
+        if self._left is not None:
+            return
         await end_stream(other)
         if isinstance(self._eof_received, PeerClosed):
             raise self._eof_received
@@ -179,6 +194,8 @@ class RouterStream(ObjectStream[bytes]):
             await copy.grpc(self._call.write(Frame(chunk)))
             self.sent += len(chunk)
         self._eof_sent = True
+        if await self._ends_with_call():
+            return
         await copy.grpc(self._call.write(Frame(kind=frames.GOAWAY)))
         if self._client is not None:
             await copy.grpc(self._client.done_writing())
@@ -209,7 +226,8 @@ class RouterStream(ObjectStream[bytes]):
         """End the stream cleanly, after all that was sent has arrived.
 
         A client waits a bounded time until the exporter has used the bytes, and then cancels the call. An exporter says
-        GOAWAY if it has not; its call ends when the handler returns.
+        GOAWAY if it has not, and waits as long for the client to end its direction; its call ends when the handler
+        returns.
         """
         if self._closed:
             return
@@ -217,6 +235,7 @@ class RouterStream(ObjectStream[bytes]):
             if self._client is None:
                 with move_on_after(FINISH_TIMEOUT):
                     await self._goaway(CLOSE)
+                    await self._drained()
             else:
                 with move_on_after(FINISH_TIMEOUT) as scope:
                     await self._goaway(CLOSE)
@@ -227,6 +246,25 @@ class RouterStream(ObjectStream[bytes]):
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
             self.abort()
+
+    async def _drained(self) -> None:
+        """Take what a client still sends, until it half-closes: it would fail to write where the call is over."""
+        if self._left is not None:
+            await asyncio.wait((self._left,))
+        while not self._half_closed:
+            self._half_closed = await self._reader.read() is grpc.aio.EOF
+
+    async def _ends_with_call(self) -> bool:
+        """At the exporter's end: whether the end of the call will do in place of a GOAWAY.
+
+        The clients of others take it for one. They never cancel a call, so that a GOAWAY that they do not read any more
+        keeps its stream open at their end, and after MAX_STREAMS of those they cannot open another.
+        """
+        if self._client is not None or self._is_peer_ours or self._eof_received is None:
+            return False
+        with move_on_after(HALF_CLOSE_TIMEOUT):
+            self._half_closed = await self._reader.read() is grpc.aio.EOF
+        return self._half_closed
 
     async def _finished(self) -> None:
         """Wait until the call has ended, reading on where the peer may still be sending."""
