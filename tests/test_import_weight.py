@@ -24,6 +24,7 @@ CLIENT = "from jumpstarter.client import DriverClient, client_from_path"
 ON_DEMAND = {
     "jumpstarter.client.broken",  # of byte streams, which need anyio anyway
     "jumpstarter.client.lease",  # carries them
+    "jumpstarter.client.direct",
     "jumpstarter.common.tempfile",
     "jumpstarter.common.utils",
 }

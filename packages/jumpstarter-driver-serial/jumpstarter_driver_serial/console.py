@@ -208,11 +208,16 @@ def _restore(line: Any, current: LineSettings, wanted: LineSettings) -> None:
 
 
 class Follower:
-    """A reader of a console for a task, which does what its policy says when the port is lost."""
+    """A reader of a console for a task, which does what its policy says when the port is lost; closed after use."""
 
     def __init__(self, console: Console, reader: Reader, policy: UnplugPolicy) -> None:
         self._console, self._reader, self._policy = console, reader, policy
         self._begin = clock()
+        console.keeper.visit()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._console.keeper.leave()
 
     @property
     def offset(self) -> int:

@@ -49,6 +49,10 @@ class Archive(Protocol):
     written: int
     """Offset of the first byte that it does not have yet."""
 
+    def hurry(self) -> None:
+        """Write what there is, at once."""
+        ...
+
     def read(self, offset: int, most: int) -> bytes:
         """Bytes from an offset on; nothing where they are not there."""
         ...
@@ -83,10 +87,8 @@ class History:
     def append(self, data: bytes) -> None:
         """Add bytes that came just now. Waits for a log that is about to be overtaken."""
         now = clock()
-        if (archive := self.archive) is not None and self.end + len(data) - archive.written > self._memory // 2:
-            self.changes.wait_for(
-                lambda: self.archive is None or self.end - archive.written <= self._memory // 4, LOG_PATIENCE
-            )
+        if self.is_pressed:
+            self.changes.wait_for(lambda: not self.is_pressed, LOG_PATIENCE)
         with self._lock:
             if not self._times or now - self._times[-1][1] >= TICK:
                 self._times.append((self.end, now))
@@ -95,6 +97,15 @@ class History:
             self._store(data)
             self.end += len(data)
         self.changes.notify()
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the log is about to be overtaken by what comes."""
+        archive = self.archive
+        if archive is None or (behind := self.end - archive.written) < self._memory // 4:
+            return False
+        archive.hurry()
+        return behind > self._memory // 2
 
     def happened(self, kind: str, text: str) -> Event:
         """Add an event that happened just now."""

@@ -11,10 +11,14 @@ from typing import Any
 from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
 
 from .history import History, clock
+from .looped import LoopSide
 from .port import Port, PortLost
 
 REOPEN = 0.1
 """Seconds between attempts to open a port that is gone."""
+
+STAND_BY = 0.005
+"""Seconds after which the thread reads what the event loop has not; a fast port fills the system's buffer in 13 ms."""
 
 WRITE_SLICE = 0.1
 """Seconds after which a write that waits looks whether it is still wanted."""
@@ -50,6 +54,9 @@ class Keeper:
         """Held while the port is used or closed, which takes no time."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._reading = threading.Lock()
+        """Held from reading bytes until they are in the history, which keeps their order."""
+        self._loop = LoopSide(self._read_on_loop, self._wake)
 
     @property
     def is_running(self) -> bool:
@@ -77,9 +84,7 @@ class Keeper:
         if thread is None:
             return
         self._stop.set()
-        with self._lock:
-            if self._port is not None:
-                self._port.wake()
+        self._wake()
         thread.join()
         self._history.changes.notify()
 
@@ -91,16 +96,54 @@ class Keeper:
             if port is None:
                 port = self._reopened()
                 continue
+            self._loop.opened(port)
             try:
                 while not self._stop.is_set():
-                    if data := port.read():
-                        self._history.append(data)
+                    self._read_next(port)
             except PortLost as e:
                 self._lose(str(e))
                 port = None
         self._close()
 
+    def _read_next(self, port: Port) -> None:
+        if not port.wait_readable(None):
+            return
+        if self._loop.is_reading:
+            reads = self._loop.reads
+            if self._stop.wait(STAND_BY) or self._loop.reads != reads or not port.wait_readable(0):
+                return
+        with self._reading:
+            if data := port.read():
+                self._history.append(data)
+        if port.is_quick and not self._history.is_pressed:
+            self._loop.resume()
+
+    def _read_on_loop(self, port: Port) -> bool:
+        """Read without waiting; false when the thread has to."""
+        if self._history.is_pressed or not self._reading.acquire(blocking=False):
+            return False
+        try:
+            if data := port.read():
+                self._history.append(data)
+        finally:
+            self._reading.release()
+        return True
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._port is not None:
+                self._port.wake()
+
+    def visit(self) -> None:
+        """Somebody waits for bytes on this event loop from now on, until `leave`."""
+        self._loop.visit()
+
+    def leave(self) -> None:
+        """They do no more."""
+        self._loop.leave()
+
     def _close(self) -> None:
+        self._loop.closing()
         with self._lock:
             port, self._port = self._port, None
         if port is not None:

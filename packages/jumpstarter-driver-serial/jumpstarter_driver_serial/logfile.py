@@ -16,6 +16,9 @@ from .history import Behind, History
 from .items import Data, Dropped
 
 CHUNK = 1 << 20
+BATCH = 0.05
+"""Seconds in which bytes gather before they are written."""
+
 RETRY = 5.0
 """Seconds until a log that could not be written is tried again."""
 
@@ -113,6 +116,7 @@ class LogWriter:
         self._reader = history.reader(history.end)
         self.written = self._reader.offset
         self._stop = False
+        self._hurry = threading.Event()
         self._failed, self._again = False, 0.0
         history.archive = self
         self._thread = threading.Thread(target=self._run, name=f"log {file.path.name}", daemon=True)
@@ -128,9 +132,13 @@ class LogWriter:
     def next(self, offset: int) -> int | None:
         return self._file.next(offset)
 
+    def hurry(self) -> None:
+        self._hurry.set()
+
     def close(self) -> None:
         """Write what is there, and end."""
         self._stop = True
+        self._hurry.set()
         self._history.changes.notify()
         self._thread.join()
         self._history.archive = None
@@ -152,6 +160,8 @@ class LogWriter:
                     if self._stop:
                         return
                     changes.wait_for(lambda: self._stop or self._reader.has_news(), None)
+                    self._hurry.wait(BATCH)
+                    self._hurry.clear()
                 case _:
                     pass
 

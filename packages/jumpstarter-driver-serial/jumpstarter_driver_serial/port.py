@@ -58,10 +58,18 @@ class Port(Protocol):
     """pySerial's object, for the lines."""
 
     is_quick: bool
-    """Whether `write` never waits."""
+    """Whether it has a descriptor, and reading and writing never wait."""
+
+    def fileno(self) -> int:
+        """The descriptor of a quick port."""
+        ...
+
+    def wait_readable(self, seconds: float | None) -> bool:
+        """Wait until something has come, or somebody calls `wake`; whether something may have come."""
+        ...
 
     def read(self) -> bytes:
-        """What has come; waits until there is something, or some time has passed. PortLost when it is gone."""
+        """What has come; where the port is not quick, waits a moment for it. PortLost when it is gone."""
         ...
 
     def write(self, data: memoryview) -> int:
@@ -167,13 +175,17 @@ class DescriptorPort:
             with suppress(ValueError, OSError):  # cdc_acm and pseudo-terminals have none to lower
                 self.line.set_low_latency_mode(True)
 
-    def read(self) -> bytes:
-        ready = self._readable.poll()
+    def fileno(self) -> int:
+        return self._fd
+
+    def wait_readable(self, seconds: float | None) -> bool:
+        ready = self._readable.poll(None if seconds is None else seconds * 1000)
         if any(fd == self._wake for fd, _ in ready):
             with suppress(BlockingIOError):
                 os.read(self._wake, 4096)
-            if len(ready) == 1:
-                return b""
+        return any(fd == self._fd for fd, _ in ready)
+
+    def read(self) -> bytes:
         try:
             data = os.read(self._fd, CHUNK)
         except BlockingIOError:
@@ -224,6 +236,12 @@ class ObjectPort:
     def __init__(self, line: Any, url: str) -> None:
         self.line = line
         self._url = url
+
+    def fileno(self) -> int:
+        raise OSError(f"{self._url} has no descriptor")
+
+    def wait_readable(self, seconds: float | None) -> bool:
+        return True
 
     def read(self) -> bytes:
         with self._losing():

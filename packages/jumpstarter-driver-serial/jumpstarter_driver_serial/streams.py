@@ -26,6 +26,7 @@ class ConsoleStream(ObjectStream[bytes]):
         self._console = console
         self._follower = console.follow()
         self._writer = Writer(f"stream {next(_numbers)}")
+        self._closed = False
 
     async def receive(self) -> bytes:
         while True:
@@ -51,6 +52,9 @@ class ConsoleStream(ObjectStream[bytes]):
 
     async def aclose(self) -> None:
         self._console.pen.give_back(self._writer)
+        if not self._closed:
+            self._closed = True
+            self._follower.close()
 
 
 async def _next(follower: Follower, is_enough: Callable[[], object] = lambda: False) -> Any:
@@ -177,3 +181,6 @@ class AttachedStream(ObjectStream[bytes]):
     async def aclose(self) -> None:
         self._console.pen.give_back(self._writer)
         self._asked.set()
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.close()

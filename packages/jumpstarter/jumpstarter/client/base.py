@@ -124,7 +124,17 @@ class DriverClient(AsyncDriverClient):
 
     @contextmanager
     def stream(self, method: str = "connect") -> Generator[BlockingStream]:
-        """Open a byte stream that the driver exports; closed cleanly at the end, cut off by an exception."""
+        """Open a byte stream that the driver exports; closed cleanly at the end, cut off by an exception.
+
+        One thread may send while another receives. Raises as `call` does where it cannot be opened.
+        """
+        blocking = getattr(self.stub, "blocking", None)
+        if blocking is not None and type(self).stream_async is AsyncDriverClient.stream_async:
+            from .direct import open_direct
+
+            with open_direct(self, blocking, method) as stream:
+                yield stream
+            return
         from ..streams.blocking import BlockingStream
 
         with self.portal.wrap_async_context_manager(self.stream_async(method)) as stream:

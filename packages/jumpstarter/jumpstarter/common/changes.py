@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from anyio import create_task_group
-
 T = TypeVar("T")
 
 
 async def first_of(*waits: Callable[[], Awaitable[object]]) -> None:
     """Wait until the first of some functions returns; the others are cancelled."""
+    from anyio import create_task_group  # not what `Changes` needs, and slow to import
+
     async with create_task_group() as tasks:
 
         async def end_all(wait: Callable[[], Awaitable[object]]) -> None:
@@ -37,7 +37,11 @@ class Changes:
         with self._lock:
             waiters, self._waiters = self._waiters, set()
             self._lock.notify_all()
+        here = _running_loop() if waiters else None
         for loop, event in waiters:
+            if loop is here:
+                event.set()
+                continue
             with suppress(RuntimeError):  # the loop has ended, and who waited on it
                 loop.call_soon_threadsafe(event.set)  # anyio's own way needs one of its threads
 
@@ -60,3 +64,10 @@ class Changes:
         """The same in a thread: the first true result, or the last one after `timeout` seconds."""
         with self._lock:
             return self._lock.wait_for(condition, timeout)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -46,6 +46,23 @@ CANCEL_TIMEOUT = 0.2
 """Seconds in which an await of gRPC ends after its call was cancelled."""
 
 
+def take_frame(frame: Frame) -> bytes | EndOfStream | None:
+    """What a frame says: bytes, the peer's end, or nothing. Raises BrokenResourceError where the peer broke off."""
+    payload, kind = frame
+    match kind:
+        case frames.DATA:
+            return cast(bytes, payload)
+        case frames.GOAWAY:
+            return PeerClosed() if payload == CLOSE else EndOfStream()
+        case frames.RST_STREAM:
+            raise broken("the peer reset the stream")
+        case _ if kind != frames.PING:
+            logger.debug("frame of unknown type %s ignored", kind)
+        case _:
+            pass
+    return None
+
+
 class RouterStream(ObjectStream[bytes]):
     """The byte stream inside a stream call, at the client's or the exporter's end.
 
@@ -105,20 +122,13 @@ class RouterStream(ObjectStream[bytes]):
         """The payload of a data frame. Notes the peer's end, passes over what means nothing, raises for the rest."""
         if frame is grpc.aio.EOF:
             raise await self._call_ended()
-        payload, kind = frame
-        match kind:
-            case frames.DATA:
-                self.received += len(payload)
-                return payload
-            case frames.GOAWAY:
-                self._eof_received = PeerClosed() if payload == CLOSE else EndOfStream()
-            case frames.RST_STREAM:
-                raise broken("the peer reset the stream")
-            case _ if kind != frames.PING:
-                logger.debug("frame of unknown type %s ignored", kind)
-            case _:
-                pass
-        return None
+        taken = take_frame(frame)
+        if isinstance(taken, EndOfStream):
+            self._eof_received = taken
+            return None
+        if taken is not None:
+            self.received += len(taken)
+        return taken
 
     async def _call_ended(self) -> BrokenResourceError:
         if self._client is None:
