@@ -55,6 +55,12 @@ class TransparentPort:
             if not written:
                 self.wait_writable(PATIENCE)
 
+    def fileno(self) -> int:
+        return self._port.fileno()
+
+    def wait_readable(self, seconds: float | None) -> bool:
+        return self._port.wait_readable(seconds)
+
     def read(self) -> bytes:
         data = self._port.read()
         with self._lock:

@@ -106,9 +106,7 @@ class Keeper:
         self._close()
 
     def _read_next(self, port: Port) -> None:
-        if not port.wait_readable(None):
-            return
-        if self._loop.is_reading:
+        if port.wait_readable(None) and self._loop.is_reading:
             reads = self._loop.reads
             if self._stop.wait(STAND_BY) or self._loop.reads != reads or not port.wait_readable(0):
                 return
