@@ -158,7 +158,8 @@ class DescriptorPort:
         self._url = url
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self._fd, False)
-        if os.isatty(self._fd):
+        self._is_tty = os.isatty(self._fd)
+        if self._is_tty:
             self._set_up(settings)
         self._readable = select.poll()
         self._readable.register(self._fd, select.POLLIN)
@@ -192,9 +193,17 @@ class DescriptorPort:
             return b""
         except OSError as e:
             raise self._lost(e) from None
-        if not data:
+        if not data and self._has_ended():
             raise self._lost(None)
         return data
+
+    def _has_ended(self) -> bool:
+        """Whether a read of nothing means the end: on a tty that pySerial has set up (VMIN 0) it may mean no data."""
+        if not self._is_tty:
+            return True
+        state = select.poll()
+        state.register(self._fd, 0)
+        return bool(state.poll(0))  # hung up, or failed: POLLHUP and POLLERR come unasked
 
     def write(self, data: memoryview) -> int:
         try:
