@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jumpstarter.common.exceptions import DeviceFaultyError
 from jumpstarter.usb import INTERFACE, VENDOR, Shared, UsbDevice, UsbLink
 
@@ -13,7 +15,6 @@ from .protocol import (
     CONTROL,
     FIELDS,
     LEVELS,
-    METER_WINDOW,
     PINS,
     POSITIONS,
     POWER,
@@ -48,6 +49,14 @@ class Board:
 
     def __init__(self, link: UsbLink) -> None:
         self.link = link
+        self.disk: Path | None = None
+        """The disk of its storage when that was at the host last."""
+        self.other_disks: frozenset[Path] = frozenset()
+        """Disks of the host that were there while its storage was not."""
+        self.proven: set[Path] = set()
+        """Names of disks that were not there while its storage was off, so that they can be its storage."""
+        self._position: Position | None = None
+        self._returns = 0
 
     def device(self) -> UsbDevice:
         """The board, in a state in which it takes requests.
@@ -103,9 +112,29 @@ class Board:
         """Whether the DUT has its supply, concluded from the voltage, which follows a change within 2 seconds."""
         return self.reading(timeout).voltage >= IS_POWERED
 
+    @property
+    def position(self) -> Position | None:
+        """What the mux was told last, by whichever driver; None where that is not known. A board that was away is off.
+
+        The board itself does not tell.
+        """
+        with self.link.lock:
+            self.device()
+            if self._returns != self.link.returns:
+                self._returns, self._position = self.link.returns, "off"
+                self.proven.clear()
+            return self._position
+
+    def forget_position(self) -> None:
+        """The mux may not be where it was told to be."""
+        self._position = None
+
     def storage(self, position: Position, timeout: float) -> None:
         """Set the mux, at once."""
-        self._write(STORAGE, POSITIONS.index(position), b"", f"set the storage mux to {position}", timeout)
+        with self.link.lock:
+            self.forget_position()
+            self._write(STORAGE, POSITIONS.index(position), b"", f"set the storage mux to {position}", timeout)
+            self._returns, self._position = self.link.returns, position
 
     def pin(self, pin: Pin, level: Level, timeout: float) -> None:
         """Drive a control pin. High takes effect while the DUT is on, or when it is switched on."""
@@ -164,6 +193,3 @@ class Board:
 
 boards = Shared(Board)
 """The boards that drivers of this process use."""
-
-SETTLE = METER_WINDOW
-"""Seconds after a change of the supply until the meter shows nothing of before."""

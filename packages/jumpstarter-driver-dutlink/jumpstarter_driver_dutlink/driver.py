@@ -14,8 +14,9 @@ from .config import DutlinkConfig
 from .console import DutlinkSerial
 from .power import DutlinkPower
 from .protocol import PINS, Key, Level, Pin
+from .storage import DutlinkStorageMux
 
-__all__ = ["Dutlink", "DutlinkConfig", "DutlinkPower", "DutlinkSerial"]
+__all__ = ["Dutlink", "DutlinkConfig", "DutlinkPower", "DutlinkSerial", "DutlinkStorageMux"]
 
 LONGEST_PRESS = 60.0
 
@@ -23,6 +24,18 @@ LONGEST_PRESS = 60.0
 @dataclass(kw_only=True)
 class Dutlink(CompositeInterface, DutlinkConfig):
     """A whole board: `power`, `storage` and `console` as children, and its control pins."""
+
+    storage_device: str | None = None
+    """The storage when the host has it, best by its link in /dev/disk/by-id; None: the disk that appears then."""
+
+    storage_timeout: float = 10
+    """Seconds until the storage has to be there after it was switched to the host."""
+
+    storage_leeway: float = 6
+    """Seconds that the storage gets after it was written."""
+
+    storage_fsync_timeout: float = 900
+    """Of no effect: it takes as long as it takes. Configurations may have it."""
 
     alternate_console: str | None = None
     """Serial port, as pySerial takes it, that the DUT's console is on in place of the board's; it may appear late."""
@@ -37,6 +50,15 @@ class Dutlink(CompositeInterface, DutlinkConfig):
         super().__post_init__()
         self.description = self.description or "DUTLink board"
         self._add("power", DutlinkPower, "Switch and measure the DUT's supply", read_interval=self.read_interval)
+        self._add(
+            "storage",
+            DutlinkStorageMux,
+            "Flash the storage and move it between host and DUT",
+            storage_device=self.storage_device,
+            storage_timeout=self.storage_timeout,
+            storage_leeway=self.storage_leeway,
+            storage_fsync_timeout=self.storage_fsync_timeout,
+        )
         self._add_console("console", "Use the DUT's serial console")
 
     @export(read_only=True)

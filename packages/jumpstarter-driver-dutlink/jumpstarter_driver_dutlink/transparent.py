@@ -67,19 +67,19 @@ class TransparentPort:
             return self._without_shell(data)
 
     def write(self, data: memoryview) -> int:
-        if not self._clear.is_set():
-            return 0
-        end, run = self._end_of_run(data)
-        written = self._port.write(data[:end])
-        if written == end:
-            self._run = run
+        with self._lock:
+            if not self._clear.is_set():
+                return 0
+            end, run = self._end_of_run(data)
             if run == RUN:
-                with self._lock:
-                    self._run = 0
-                    self._wait_for(LEFT, PATIENCE)
-        else:
-            self._run = self._end_of_run(data[:written])[1]
-        return written
+                self._wait_for(LEFT, PATIENCE)  # before the shell can have answered
+            written = self._port.write(data[:end])
+            if written == end:
+                self._run = run % RUN
+            else:
+                self._run = self._end_of_run(data[:written])[1]
+                self._go_on()
+            return written
 
     def wait_writable(self, seconds: float) -> None:
         if self._clear.wait(seconds):
@@ -117,9 +117,7 @@ class TransparentPort:
                 self._port.write(memoryview(COMMAND))
                 self._wait_for(BACK, RETURN, before)
             else:  # `before` is the echo of the command
-                self._stop_timer()
-                self._awaited = b""
-                self._clear.set()
+                self._go_on()
         dut, self._kept, self._held = self._kept + self._held, b"", b""
         return dut
 
@@ -141,8 +139,13 @@ class TransparentPort:
                 self._port.write(memoryview(COMMAND))
                 self._wait_for(BACK, RETURN, kept)
             else:
-                self._awaited = b""
-                self._clear.set()
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Bytes are the DUT's again."""
+        self._stop_timer()
+        self._awaited = b""
+        self._clear.set()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

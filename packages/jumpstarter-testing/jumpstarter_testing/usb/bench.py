@@ -68,8 +68,6 @@ class FakeBench:
         self._address = 10
         for folder in ("sys/bus/usb/devices", "sys/class/block", "sys/devices/usb1", "dev"):
             (self.root / folder).mkdir(parents=True)
-        self.empty = self.root / "empty"
-        self.empty.touch()
         for number in range(8):
             self._describe(self._hub(number), address=number + 2, **HUB)
 
@@ -180,7 +178,8 @@ class FakeBench:
         port.pumping.start()
 
     def _add_disk(self, device: MassStorage, port: _Port, folder: Path) -> None:
-        name = next(n for i in range(26) if not (self.root / "dev" / (n := f"sd{chr(97 + i)}")).is_symlink())
+        taken = {other.disk.name for other in self._ports.values() if other.disk is not None}
+        name = next(n for i in range(26) if (n := f"sd{chr(97 + i)}") not in taken)
         block = folder / "host0/target0:0:0/0:0:0:0/block" / name
         block.mkdir(parents=True)
         (self.root / "sys/class/block" / name).symlink_to(block)
@@ -190,11 +189,14 @@ class FakeBench:
         device.on_medium = lambda _present: self._point(device, port)
 
     def _point(self, device: MassStorage, port: _Port) -> None:
-        """Let the node of a disk lead to its file, or where there is no medium to an empty one."""
+        """Let the node of a disk lead to its file; where there is no medium, there is no node here."""
         if port.disk is None:
             return
+        if not device.is_present:
+            port.disk.unlink(missing_ok=True)
+            return
         other = port.disk.with_name(f".{port.disk.name}")
-        other.symlink_to(device.path if device.is_present else self.empty)
+        other.symlink_to(device.path)
         other.replace(port.disk)
 
     def _remove_disk(self, port: _Port) -> None:

@@ -1,0 +1,163 @@
+"""The storage mux of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
+
+import gzip
+import hashlib
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jumpstarter.client.core import DriverError
+from jumpstarter.common.utils import serve
+from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
+from jumpstarter_driver_storage.client import StorageMuxFlasherClient
+from jumpstarter_testing.usb.dutlink import DutlinkBoard
+from jumpstarter_testing.usb.fixtures import Bench
+from jumpstarter_testing.usb.storage import MassStorage
+from jumpstarter_testing.waiting import until
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs and marks are not left behind."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> MassStorage:
+    path = tmp_path / "stick.img"
+    path.write_bytes(bytes(8 * MIB))
+    return MassStorage(path)
+
+
+@pytest.fixture
+def board(usb_bench: Bench, stick: MassStorage) -> DutlinkBoard:
+    board = DutlinkBoard(stick=stick, scale=20)
+    usb_bench.plug(board)
+    return board
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image"
+    path.write_bytes(os.urandom(2 * MIB))
+    return path
+
+
+@contextmanager
+def storage(**config: Any) -> Generator[StorageMuxFlasherClient]:
+    quick: dict[str, Any] = {"off_seconds": 0.1, "storage_leeway": 0}
+    with serve(DutlinkStorageMux(**(quick | config))) as client:
+        assert isinstance(client, StorageMuxFlasherClient)
+        yield client
+
+
+def test_flashed_image_boots(board: DutlinkBoard, image: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "image.gz"
+    packed.write_bytes(gzip.compress(image.read_bytes(), 1))
+    with serve(Dutlink(storage_leeway=0)) as client:
+        dutlink: Any = client
+        with dutlink.console.pexpect() as session:
+            result = dutlink.storage.flash(packed)
+            assert (result.bytes, result.verify) == (2 * MIB, "full")
+            assert board.stick is not None
+            assert board.stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()
+            assert dutlink.storage.state() == "dut"
+            dutlink.power.on()
+            session.expect(rb"boot: stick ([0-9a-f]+)\r\n", timeout=15)
+            first = hashlib.sha256(image.read_bytes()[: 64 * 1024]).hexdigest()
+            assert session.match.group(1).decode() == first
+
+
+def test_the_mux_turns_by_way_of_off(board: DutlinkBoard, image: Path) -> None:
+    with storage(off_seconds=0.3) as client:
+        assert client.state() == "unknown"
+        client.host()
+        assert board.history == ["storage off", "storage host"]
+        start = time.monotonic()
+        client.dut()
+        assert time.monotonic() - start >= 0.3
+        assert board.history[2:] == ["storage off", "storage dut"]
+        client.off()
+        client.dut()
+        assert board.history[4:] == ["storage off", "storage dut"]
+        assert client.state() == "dut"
+
+
+def test_dump_gives_back_what_was_flashed(board: DutlinkBoard, image: Path, tmp_path: Path) -> None:
+    with storage() as client:
+        client.flash(image, to_dut=False)
+        client.dump(tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes()[: 2 * MIB] == image.read_bytes()
+
+
+def test_late_storage_is_waited_for(board: DutlinkBoard, image: Path) -> None:
+    board.stick_delay = 40  # 2 s of ours
+    with storage() as client:
+        assert client.flash(image) is not None
+
+
+class TestFaults:
+    def test_no_stick(self, usb_bench: Bench, image: Path) -> None:
+        board = DutlinkBoard()
+        usb_bench.plug(board)
+        with storage(storage_timeout=1) as client:
+            with pytest.raises(
+                DriverError, match=r"no medium within 1 s after the switch to the host.*no disk has app"
+            ):
+                client.flash(image)
+            assert "storage dut" not in board.history
+
+    def test_another_disk_is_never_taken(self, usb_bench: Bench, image: Path, tmp_path: Path) -> None:
+        board = DutlinkBoard()
+        usb_bench.plug(board)
+        path = tmp_path / "backup.img"
+        path.write_bytes(b"backup" * 1000 + bytes(2 * MIB))
+        other = MassStorage(path, serial="BACKUP")
+        usb_bench.plug(other, hub=1)
+        found = usb_bench.find(other)
+        assert found is not None
+        [disk] = until(lambda: usb_bench.host.disks(found))
+        until(disk.exists)
+        with storage(storage_timeout=1) as client, pytest.raises(DriverError, match="no disk has appeared"):
+            client.flash(image)
+        with (
+            storage(storage_timeout=1, storage_device=str(disk)) as client,
+            pytest.raises(DriverError, match=r"is still at the host"),
+        ):
+            client.flash(image)
+        assert path.read_bytes().startswith(b"backup")
+
+    def test_mux_that_does_not_turn(self, board: DutlinkBoard, image: Path) -> None:
+        with storage() as client:
+            client.host()
+            client.flash(image, to_dut=False)
+            board.is_stuck = True
+            with pytest.raises(DriverError, match=r"switched off, and .* is still at the host"):
+                client.dut()
+            assert client.state() == "unknown"
+
+    def test_two_boards_need_to_know_their_disks(self, usb_bench: Bench, board: DutlinkBoard, image: Path) -> None:
+        usb_bench.plug(DutlinkBoard("00000002"))
+        with (
+            storage(serial="c415a913") as client,
+            pytest.raises(DriverError, match=r"2 DUTLinks are connected.*set storage_device"),
+        ):
+            client.flash(image)
+        assert "storage host" not in board.history
+
+    def test_board_unplugged_while_the_storage_is_at_the_host(self, usb_bench: Bench, board: DutlinkBoard) -> None:
+        with storage() as client:
+            client.host()
+            usb_bench.unplug(board)
+            with pytest.raises(DriverError, match="no DUTLink with serial"):
+                client.dut()
+            usb_bench.plug(board)
+            assert client.state() == "off"
+            client.dut()
+            assert board.mux == "dut"
