@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import struct
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from .devices import Rules, check_device
 
 CHUNK = 4 << 20
 """Bytes of one system call; small enough that the slowest card can be cancelled within a second or two."""
+
+UDEV = 5.0
+"""Seconds that udev gets to look at a medium that has just appeared."""
 
 HEAD = 1 << 20
 """Bytes at the start of a medium that are cleared first and written last: what is incomplete does not boot."""
@@ -326,12 +330,25 @@ def _open(path: Path, write: bool, is_device: bool) -> tuple[int, bool]:
                 continue
             raise _not_opened(path, e) from e
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # udev leaves a device alone meanwhile
-        except BlockingIOError as e:
+            _lock(fd, path)
+        except BaseException:
             os.close(fd)
-            raise StorageError(f"{path} is in use by another program", "wait for it, or end it") from e
+            raise
         return fd, direct
     raise AssertionError
+
+
+def _lock(fd: int, path: Path) -> None:
+    """Keep udev away from a device, once it has looked at what was plugged in, for which it takes the same lock."""
+    end = time.monotonic() + UDEV
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as e:
+            if time.monotonic() > end:
+                raise StorageError(f"{path} is in use by another program", "wait for it, or end it") from e
+        time.sleep(0.05)
 
 
 def _not_opened(path: Path, error: OSError) -> StorageError:

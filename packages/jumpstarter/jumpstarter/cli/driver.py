@@ -18,7 +18,10 @@ _GROUP = "jumpstarter.drivers"
 
 @click.group(
     cls=LazyGroup,
-    table={"list": ("jumpstarter.cli.driver:list_drivers", "Show the installed drivers, and whether they load")},
+    table={
+        "list": ("jumpstarter.cli.driver:list_drivers", "Show the installed drivers, and whether they load"),
+        "udev": ("jumpstarter.cli.udev:udev", "Print rules for udev that give access to their devices"),
+    },
     epilog=examples("jmp driver list"),
 )
 def driver() -> None:

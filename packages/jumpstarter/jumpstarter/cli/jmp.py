@@ -26,6 +26,7 @@ from .group import LazyGroup, examples
         "delete": ("jumpstarter.cli.leases:delete", "End leases"),
         "config": ("jumpstarter.cli.config:config", "Look after configuration files"),
         "record": ("jumpstarter.cli.record:record", "Look at what was done in sessions"),
+        "discover": ("jumpstarter.cli.discover:discover", "Find devices on this host, and print a configuration"),
         "driver": ("jumpstarter.cli.driver:driver", "Look at the drivers that are installed"),
         "demo": ("jumpstarter.cli.demo:demo", "Show a guided tour of a simulated board"),
         "completion": ("jumpstarter.cli.completion:completion", "Print the completion script of a shell"),

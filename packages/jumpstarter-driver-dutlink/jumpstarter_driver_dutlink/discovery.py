@@ -1,0 +1,42 @@
+"""DUTLinks on this host, for `jmp discover`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jumpstarter.driver.discovery import Found
+from jumpstarter.usb import UsbDevice, current_host
+
+from .protocol import BOOTLOADER, CONTROL, firmware, is_dutlink
+
+
+def discover() -> Iterator[Found]:
+    """Each board, by its serial, or by its port where that is not its own."""
+    boards = [device for device in current_host().devices() if is_dutlink(device)]
+    for device in boards:
+        twins = [other for other in boards if other.serial == device.serial]
+        config: dict[str, Any] = {"serial": device.serial} if device.serial else {}
+        if len(twins) > 1 or not device.serial:
+            config["port"] = device.port
+        yield Found(
+            name="dutlink",
+            type="jumpstarter_driver_dutlink.driver.Dutlink",
+            title=f"DUTLink, firmware {firmware(device)}, at USB port {device.port}",
+            config=config,
+            warnings=tuple(_warnings(device, len(twins), len(boards))),
+            device=device.port,
+        )
+
+
+def _warnings(device: UsbDevice, twins: int, boards: int) -> Iterator[str]:
+    if not device.serial:
+        yield "it has no serial number: it is told by its port, and has to stay there"
+    elif twins > 1:
+        yield f"{twins} boards have the serial {device.serial}: they are told by their ports, and have to stay there"
+    if device.interface(*BOOTLOADER) is not None:
+        yield "it is in DFU mode and waits for firmware: press its reset button"
+    elif device.interface(*CONTROL) is None:
+        yield f"firmware {firmware(device)} has no control interface: update it to 0.08 or newer"
+    if boards > 1:
+        yield "of several boards, each needs storage_device, the link of its disk in /dev/disk/by-id or by-path"

@@ -1,0 +1,141 @@
+"""How the generations of SDWire boards are told, and turned.
+
+The first ones have an FT200X whose pin CBUS0 selects the side (FTDI AN_232R-01, "CBUS bit bang mode"), beside a card
+reader on the board's own hub. The third is one Realtek reader, which lets go of the card when its driver is detached
+and the device reset; it cannot be asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
+from jumpstarter.usb import VENDOR, UsbDevice, UsbLink
+from jumpstarter_driver_storage.common import Position
+
+PROGRAMMED = (0x04E8, 0x6001)
+"""Ids of a provisioned FT200X. They are Samsung's; its product string tells which kind of board it is."""
+PRODUCT_STRING = "sd-wire"
+FACTORY = (0x0403, 0x6015)
+"""Ids of the chip as it comes from FTDI, as in many serial cables."""
+GENERATION_3 = (0x0BDA, 0x0316)
+READER = (0x0424, 0x4050)
+"""The card reader beside the FT200X."""
+
+MASS_STORAGE = (0x08, 0x06, 0x50)
+
+SET_BIT_MODE, READ_PINS = 0x0B, 0x0C
+CBUS_MODE = 0x20 << 8
+TO_DUT, TO_HOST = CBUS_MODE | 0xF0, CBUS_MODE | 0xF1
+"""Values of SET_BIT_MODE: all four pins are outputs; bit 0 is the level of CBUS0."""
+
+
+def is_ft200x(device: UsbDevice) -> bool:
+    """Whether a device is the controller of a provisioned board."""
+    return (device.vendor, device.product) == PROGRAMMED and device.name == PRODUCT_STRING
+
+
+def is_factory(device: UsbDevice) -> bool:
+    """Whether a device is a chip that may be the controller of a board, or anything else of FTDI's."""
+    return (device.vendor, device.product) == FACTORY
+
+
+def is_generation_3(device: UsbDevice) -> bool:
+    """Whether a device is a board of the third generation."""
+    return (device.vendor, device.product) == GENERATION_3
+
+
+def is_sdwire(device: UsbDevice) -> bool:
+    """Whether a device is a board, as far as its ids tell."""
+    return is_ft200x(device) or is_generation_3(device)
+
+
+class Board(Protocol):
+    """One board."""
+
+    def turn(self, position: Position, timeout: float) -> None:
+        """Bring the card to the host or to the DUT. DeviceFaultyError where the board does not do it."""
+        ...
+
+    def position(self, timeout: float) -> Position:
+        """Where the board says that the card is."""
+        ...
+
+    def reader(self) -> UsbDevice:
+        """The device whose disk the card is, when it is at the host."""
+        ...
+
+
+class Ft200x:
+    """A board of the first generations."""
+
+    def __init__(self, link: UsbLink) -> None:
+        self.link = link
+
+    def turn(self, position: Position, timeout: float) -> None:
+        value = TO_HOST if position is Position.HOST else TO_DUT
+        with self.link.lock:
+            self.link.write(
+                SET_BIT_MODE, value, index=0, to=VENDOR, doing=f"bring the card to the {position}", timeout=timeout
+            )
+            found = self.position(timeout)
+        if found is not position:
+            raise DeviceFaultyError(
+                f"{self.link.device()}: told to bring the card to the {position}, its pins still say {found}",
+                "provision the board: its EEPROM has to make CBUS0 a GPIO",
+            )
+
+    def position(self, timeout: float) -> Position:
+        pins = self.link.read(READ_PINS, 0, 1, index=0, to=VENDOR, doing="read its pins", timeout=timeout)
+        if not pins:
+            raise DeviceFaultyError(f"{self.link.device()}: its pins cannot be read", "plug it in again")
+        return Position.HOST if pins[0] & 1 else Position.DUT
+
+    def reader(self) -> UsbDevice:
+        device = self.link.device()
+        disks = [other for other in self.link.host.siblings(device) if other.interface(*MASS_STORAGE) is not None]
+        readers = [disk for disk in disks if (disk.vendor, disk.product) == READER] or disks
+        if not readers:
+            raise DeviceAbsentError(
+                f"{device}: its card reader is not there, beside it on hub {device.path.parent.name}",
+                "plug the board in again",
+            )
+        if len(readers) > 1:
+            raise DeviceFaultyError(
+                f"{device}: {len(readers)} card readers are beside it on hub {device.path.parent.name}, and none is "
+                f"taken on a guess: {'; '.join(f'[{reader}]' for reader in readers)}",
+                "set storage_device",
+            )
+        return readers[0]
+
+
+class Generation3:
+    """A board of the third generation. Where its card is, is concluded from whether the kernel's driver is bound."""
+
+    def __init__(self, link: UsbLink) -> None:
+        self.link = link
+
+    def turn(self, position: Position, timeout: float) -> None:
+        wanted = position is Position.HOST
+
+        def turn(handle: Any) -> None:
+            if handle.is_kernel_driver_active(0) != wanted:
+                (handle.attach_kernel_driver if wanted else handle.detach_kernel_driver)(0)
+            handle.reset()
+
+        with self.link.lock:
+            self.link.call(f"bring the card to the {position}", turn, timeout)
+            self.link.let_go()  # after a reset the handle may lead nowhere
+
+    def position(self, timeout: float) -> Position:
+        with self.link.lock:
+            bound = self.link.call("ask for its driver", lambda handle: handle.is_kernel_driver_active(0), timeout)
+        return Position.HOST if bound else Position.DUT
+
+    def reader(self) -> UsbDevice:
+        return self.link.device()
+
+
+def board_at(link: UsbLink) -> Board:
+    """What turns the board that a link leads to."""
+    return Generation3(link) if is_generation_3(link.device()) else Ft200x(link)

@@ -1,0 +1,46 @@
+"""SDWire boards on this host, for `jmp discover`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jumpstarter.driver.discovery import Found
+from jumpstarter.usb import UsbDevice, UsbHost, current_host
+
+from .boards import READER, is_factory, is_generation_3, is_sdwire
+
+
+def discover() -> Iterator[Found]:
+    """Each board, by its serial, or by its port where that is not its own."""
+    host = current_host()
+    boards = [device for device in host.devices() if is_sdwire(device) or _may_be(host, device)]
+    for device in boards:
+        twins = [other for other in boards if other.serial == device.serial]
+        by_port = is_generation_3(device) or not device.serial or len(twins) > 1
+        config: dict[str, Any] = {"port": device.port} if by_port else {"serial": device.serial}
+        generation = "third generation" if is_generation_3(device) else "FT200X"
+        yield Found(
+            name="sdwire",
+            type="jumpstarter_driver_sdwire.driver.SDWire",
+            title=f"SDWire, {generation}, at USB port {device.port}",
+            config=config,
+            warnings=tuple(_warnings(device, len(twins))),
+            device=device.port,
+        )
+
+
+def _may_be(host: UsbHost, device: UsbDevice) -> bool:
+    """Whether a chip with factory ids is likely to be a board: it has the reader of one beside it."""
+    return is_factory(device) and any((other.vendor, other.product) == READER for other in host.siblings(device))
+
+
+def _warnings(device: UsbDevice, twins: int) -> Iterator[str]:
+    if is_generation_3(device):
+        yield "boards of the third generation share their serial: it is told by its port, and has to stay there"
+    elif not device.serial:
+        yield "it has no serial number: it is told by its port, and has to stay there"
+    elif twins > 1:
+        yield f"{twins} boards have the serial {device.serial}: they are told by their ports, and have to stay there"
+    if is_factory(device):
+        yield "it was never provisioned, and turns only if its EEPROM makes CBUS0 a GPIO"

@@ -1,0 +1,217 @@
+"""SDWire boards, over the real wire, on an emulated bus and in the lab on a kernel's."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jumpstarter.client.core import DriverError
+from jumpstarter.common.utils import serve
+from jumpstarter_driver_composite.driver import Composite, Proxy
+from jumpstarter_driver_power.driver import SyncMockPower
+from jumpstarter_driver_sdwire.driver import SDWire
+from jumpstarter_driver_storage.client import StorageMuxFlasherClient
+from jumpstarter_testing.usb.device import HangError, StallError
+from jumpstarter_testing.usb.fixtures import Bench
+from jumpstarter_testing.usb.sdwire import FactorySdWireBoard, SdWire3, SdWireBoard
+from jumpstarter_testing.usb.vhci import KernelBench
+from jumpstarter_testing.waiting import until
+
+MIB = 1 << 20
+
+SHORT = 8 if os.environ.get("JMP_LAB") else 1
+"""Seconds after which nothing will come any more."""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks are not left behind."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image"
+    path.write_bytes(os.urandom(MIB))
+    return path
+
+
+def card(tmp_path: Path, name: str = "card") -> Path:
+    path = tmp_path / f"{name}.img"
+    path.write_bytes(bytes(4 * MIB))
+    return path
+
+
+def plug(bench: Bench, board: SdWireBoard, hub: int = 1) -> SdWireBoard:
+    bench.plug(board.reader, hub)
+    bench.plug(board, hub)
+    return board
+
+
+@pytest.fixture
+def board(usb_bench: Bench, tmp_path: Path) -> SdWireBoard:
+    return plug(usb_bench, SdWireBoard(card=card(tmp_path)))
+
+
+@contextmanager
+def sdwire(**config: Any) -> Generator[StorageMuxFlasherClient]:
+    quick: dict[str, Any] = {"storage_leeway": 0}
+    with serve(SDWire(**(quick | config))) as client:
+        assert isinstance(client, StorageMuxFlasherClient)
+        yield client
+
+
+def refused(pattern: str, **config: Any) -> None:
+    """Assert that no exporter starts with that, and why."""
+    with pytest.raises(Exception, match=pattern), serve(SDWire(**config)):
+        pass
+
+
+def test_card_is_flashed_and_handed_over(board: SdWireBoard, image: Path) -> None:
+    with sdwire() as client:
+        assert client.state() == "dut"
+        result = client.flash(image)
+        assert result is not None
+        assert (result.bytes, result.verify) == (MIB, "full")
+        assert (client.state(), board.side) == ("dut", "dut")
+        assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
+        client.host()
+        assert (client.state(), board.side) == ("host", "host")
+        client.dut()
+        client.off()  # there is no third side
+        assert board.side == "host"
+
+
+def test_two_boards_keep_their_own_cards(usb_bench: Bench, image: Path, tmp_path: Path) -> None:
+    one = plug(usb_bench, SdWireBoard("one", card=card(tmp_path, "one")), hub=1)
+    two = plug(usb_bench, SdWireBoard("two", card=card(tmp_path, "two")), hub=2)
+    refused(r"2 SDWires fit.*serial one.*serial two.*set serial")
+    with sdwire(serial="two") as client:
+        client.flash(image)
+    assert two.reader.path.read_bytes()[:MIB] == image.read_bytes()
+    assert one.reader.path.read_bytes() == bytes(4 * MIB)
+    assert not any(request.request == 0x0B for request in one.requests)
+
+
+def test_factory_ids_need_their_serial(usb_bench: Bench, image: Path, tmp_path: Path) -> None:
+    board = plug(usb_bench, FactorySdWireBoard("DK0001", card=card(tmp_path)))
+    refused("no SDWire is connected")
+    with sdwire(serial="DK0001") as client:
+        client.flash(image)
+        assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
+
+
+def test_third_generation(usb_bench: Bench, image: Path, tmp_path: Path) -> None:
+    board = SdWire3(card(tmp_path))
+    usb_bench.plug(board)
+    found = usb_bench.find(board)
+    assert found is not None
+    until(lambda: usb_bench.host.disks(found))
+    with sdwire() as client:
+        assert client.state() == "host"
+        client.flash(image)
+        assert client.state() == "dut"
+        until(lambda: board.side == "dut")
+        assert board.path.read_bytes()[:MIB] == image.read_bytes()
+        client.host()
+        assert client.state() == "host"
+        until(lambda: board.side == "host")
+
+
+def test_two_of_the_third_generation_are_told_apart_by_port(usb_bench: Bench, tmp_path: Path) -> None:
+    one, two = SdWire3(card(tmp_path, "one")), SdWire3(card(tmp_path, "two"))
+    usb_bench.plug(one)
+    usb_bench.plug(two)
+    refused(r"2 SDWires fit.*set port")
+    found = usb_bench.find(two)
+    assert found is not None
+    with sdwire(port=found.port) as client:
+        client.dut()
+        until(lambda: two.side == "dut")
+        assert one.side == "host"
+
+
+def test_power_is_off_while_the_card_moves(board: SdWireBoard) -> None:
+    power = SyncMockPower()
+    with serve(Composite(children={"power": power, "card": SDWire(children={"power": Proxy(ref="power")})})) as made:
+        client: Any = made
+        client.power.on()
+        client.card.host()
+        assert power.is_on is False
+        client.power.on()
+        client.card.host()  # it is there: nothing moves
+        assert power.is_on is True
+        client.card.call("dut", force=True)
+        assert power.is_on is True
+        assert board.side == "dut"
+
+
+class TestFaults:
+    def test_none(self, usb_bench: Bench) -> None:
+        refused("no SDWire is connected; check its cable")
+
+    def test_wrong_serial(self, board: SdWireBoard) -> None:
+        refused(r"no SDWire with serial 'x' is connected; there is \[sd-wire 04e8:6001, serial sd-wire_01", serial="x")
+
+    def test_another_product_of_the_vendor(self, usb_bench: Bench, tmp_path: Path) -> None:
+        phone = SdWireBoard(card=card(tmp_path))
+        phone.name = "Galaxy"
+        plug(usb_bench, phone)
+        refused("no SDWire is connected")
+
+    def test_never_provisioned(self, board: SdWireBoard, image: Path) -> None:
+        board.is_provisioned = False
+        with sdwire() as client:
+            with pytest.raises(DriverError, match=r"its pins still say dut; provision the board"):
+                client.flash(image)
+            assert board.reader.written == 0
+
+    def test_mux_that_does_not_move_the_card(self, board: SdWireBoard, image: Path) -> None:
+        with sdwire(storage_timeout=SHORT) as client:
+            client.flash(image, to_dut=False)
+            board.is_stuck = True
+            with pytest.raises(DriverError, match=r"the card was brought to the DUT, and .* is still at the host"):
+                client.dut()
+
+    def test_no_card(self, board: SdWireBoard, image: Path) -> None:
+        board.is_stuck = True
+        with sdwire(storage_timeout=SHORT) as client, pytest.raises(DriverError, match=r"no medium within \d s"):
+            client.flash(image)
+
+    def test_reader_is_missing(self, usb_bench: Bench, board: SdWireBoard, image: Path) -> None:
+        usb_bench.unplug(board.reader)
+        with sdwire(storage_timeout=SHORT) as client, pytest.raises(DriverError, match="its card reader is not there"):
+            client.flash(image)
+
+    def test_refused_and_unanswered_requests(self, board: SdWireBoard) -> None:
+        with sdwire() as client:
+            board.faults.append(StallError())
+            with pytest.raises(DriverError, match=r"serial sd-wire_01.*refused the request"):
+                client.host()
+            assert board.side == "dut"
+            board.faults.append(HangError())
+            with pytest.raises(DriverError, match="no answer within 5 s"):
+                client.host()
+            client.host()
+            assert board.side == "host"
+
+    def test_unplugged_and_plugged_in_again(self, usb_bench: Bench, board: SdWireBoard, image: Path) -> None:
+        with sdwire() as client:
+            client.host()
+            usb_bench.unplug(board)
+            with pytest.raises(DriverError, match=r"no SDWire with serial 'sd-wire_01' is connected"):
+                client.state()
+            usb_bench.plug(board, 1)
+            client.flash(image)
+            assert board.side == "dut"
+
+    def test_no_permission(self, usb_bench: Bench, board: SdWireBoard) -> None:
+        if isinstance(usb_bench, KernelBench):
+            pytest.skip("root may everything")
+        usb_bench.backend.denied.add(board)
+        with sdwire() as client, pytest.raises(DriverError) as error:
+            client.host()
+        assert "no permission for" in str(error.value)
+        assert 'ATTR{idVendor}=="04e8", ATTR{idProduct}=="6001"' in str(error.value)
