@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from jumpstarter.client import DriverClient
-
-from .common import Progress, TransferResult, WriteOptions
 
 if TYPE_CHECKING:
     import click
 
-PathBuf = str | PathLike[str]
-
-Watcher = Callable[[Progress], None]
-"""Called with how far a transfer is, again and again."""
+    from .common import TransferResult
+    from .transfers import PathBuf, Transfers, Watcher
 
 
 @dataclass(kw_only=True)
@@ -42,6 +36,12 @@ class StorageMuxClient(DriverClient):
         """Where the medium is: host, dut or off. DriverMethodNotImplemented where the driver cannot tell."""
         return self.call("state")
 
+    def incomplete(self) -> str | None:
+        """What the medium holds a part of, where a transfer ended in the middle; None where it is whole."""
+        from .transfers import describes
+
+        return self.call("incomplete") if describes(self, "incomplete") else None
+
     def write(self, handle: Mapping[str, Any]) -> Any:
         """Write the image behind a handle to the medium."""
         return self.call("write", handle)
@@ -50,13 +50,20 @@ class StorageMuxClient(DriverClient):
         """Send the content of the medium to a handle."""
         return self.call("read", handle)
 
-    def write_local_file(self, path: PathBuf, **options: Any) -> TransferResult | None:
-        """Write an image file to the medium, where the medium is now; see `flash` for the options."""
-        return _Transfers(self).upload("write", path, **options)
+    def write_local_file(
+        self, path: PathBuf, *, progress: Watcher | None = None, **options: Any
+    ) -> TransferResult | None:
+        """Write an image file to the medium, which goes to the host and stays there.
 
-    def read_local_file(self, path: PathBuf, **options: Any) -> TransferResult | None:
+        The options are those of `StorageMuxFlasherClient.flash`.
+        """
+        return _transfers(self, progress).upload("write", path, **options)
+
+    def read_local_file(
+        self, path: PathBuf, *, compression: str | None = None, progress: Watcher | None = None
+    ) -> TransferResult | None:
         """Read the medium into a file, which replaces what is there once everything was read."""
-        return _Transfers(self).download("read", path, **options)
+        return _transfers(self, progress).download("read", path, compression=compression)
 
     def cli(self) -> click.Group:
         """The commands `host`, `dut`, `off` and `state`."""
@@ -73,7 +80,7 @@ class FlasherClientInterface(ABC):
         """Write an image."""
 
     @abstractmethod
-    def dump(self, path: PathBuf, *, target: str | None = None, **options: Any) -> Any:
+    def dump(self, path: PathBuf, *, target: str | None = None, compression: str | None = None) -> Any:
         """Read an image."""
 
 
@@ -81,19 +88,38 @@ class FlasherClientInterface(ABC):
 class FlasherClient(FlasherClientInterface, DriverClient):
     """A device with one or more places for images."""
 
-    def flash(self, path: PathBuf | Mapping[str, PathBuf], *, target: str | None = None, **options: Any) -> Any:
-        """Write an image file to the place `target`; of a mapping, each file to the place of its name."""
+    def flash(
+        self,
+        path: PathBuf | Mapping[str, PathBuf],
+        *,
+        target: str | None = None,
+        progress: Watcher | None = None,
+        **options: Any,
+    ) -> Any:
+        """Write an image file to the place `target`; of a mapping, each file to the place of its name.
+
+        Returns what the driver says of it, by name for a mapping. With `compression` (gzip, xz, bz2 or zstd), the file
+        holds compressed data, and the driver sees the content. The other options are those of
+        `StorageMuxFlasherClient.flash`, for drivers that use this package's pipeline.
+        """
         if isinstance(path, Mapping):
             if target is not None:
                 from jumpstarter.common.exceptions import ArgumentError
 
                 raise ArgumentError("target and a mapping of targets exclude each other")
-            return {name: self.flash(file, target=name, **options) for name, file in path.items()}
-        return _Transfers(self).upload("flash", path, target, **options)
+            return {name: self.flash(file, target=name, progress=progress, **options) for name, file in path.items()}
+        return _transfers(self, progress).upload("flash", path, target, **options)
 
-    def dump(self, path: PathBuf, *, target: str | None = None, **options: Any) -> Any:
-        """Read what is in the place `target` into a file."""
-        return _Transfers(self).download("dump", path, target, **options)
+    def dump(
+        self,
+        path: PathBuf,
+        *,
+        target: str | None = None,
+        compression: str | None = None,
+        progress: Watcher | None = None,
+    ) -> Any:
+        """Read what is in the place `target` into a file, which is compressed with `compression`."""
+        return _transfers(self, progress).download("dump", path, target, compression=compression)
 
     def cli(self) -> click.Group:
         """The commands `flash` and `dump`."""
@@ -107,24 +133,40 @@ class StorageMuxFlasherClient(FlasherClient, StorageMuxClient):
     """A medium behind a mux, which is flashed as a whole."""
 
     def flash(
-        self, path: Any, *, target: str | None = None, to_dut: bool = True, **options: Any
+        self,
+        path: Any,
+        *,
+        target: str | None = None,
+        to_dut: bool = True,
+        progress: Watcher | None = None,
+        **options: Any,
     ) -> TransferResult | None:
-        """Write an image file to the medium, and connect it to the device unless `to_dut` is false.
+        """Write an image to the medium, and connect it to the device unless `to_dut` is false.
 
-        When something fails, the medium stays at the host: the device never boots half of an image.
+        `path` is a file, `-` for the standard input, or a URL that the exporter fetches. When something fails, the
+        medium stays at the host: the device never boots half of an image.
+
+        Options: `verify` is full, sampled or off; `sha256` what the file's digest has to be; `bmap` the path of a bmap
+        file; `decompress=False` writes the file as it is. Returns None from drivers that say nothing of what they did.
         """
         self._check_target(target)
-        written = _Transfers(self, begin=self.host).upload("write", path, **options)
+        written = _transfers(self, progress, self.host).upload("write", path, **options)
         if to_dut:
             self.dut()
         return written
 
     def dump(
-        self, path: PathBuf, *, target: str | None = None, to_dut: bool = True, **options: Any
+        self,
+        path: PathBuf,
+        *,
+        target: str | None = None,
+        to_dut: bool = True,
+        compression: str | None = None,
+        progress: Watcher | None = None,
     ) -> TransferResult | None:
         """Read the medium into a file, and connect it to the device unless `to_dut` is false."""
         self._check_target(target)
-        read = _Transfers(self, begin=self.host).download("read", path, **options)
+        read = _transfers(self, progress, self.host).download("read", path, compression=compression)
         if to_dut:
             self.dut()
         return read
@@ -142,52 +184,7 @@ class StorageMuxFlasherClient(FlasherClient, StorageMuxClient):
         return mux_flasher_commands(self)
 
 
-class _Transfers:
-    """Files on their way to and from a driver."""
+def _transfers(client: DriverClient, progress: Watcher | None, begin: Callable[[], object] = lambda: None) -> Transfers:
+    from .transfers import Transfers
 
-    def __init__(self, client: DriverClient, begin: Callable[[], object] = lambda: None) -> None:
-        self._client = client
-        self._begin = begin
-        """Called once the file is open, and before anything is sent."""
-
-    def upload(self, method: str, path: PathBuf, *args: Any, **options: Any) -> TransferResult | None:
-        with Path(path).open("rb") as file:
-            self._begin()
-            return _result(self._client.portal.call(self._send, method, file, args, options))
-
-    def download(self, method: str, path: PathBuf, *args: Any) -> TransferResult | None:
-        from .files import replacing
-
-        with replacing(Path(path)) as file:
-            self._begin()
-            return _result(self._client.portal.call(self._receive, method, file, args))
-
-    async def _send(self, method: str, file: BinaryIO, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        from .files import FileStream
-
-        async with self._client.resource_async(FileStream(file)) as handle:
-            if takes_options(self._client, method):
-                return await self._client.call_async(method, handle, *args, asdict(WriteOptions(**options)))
-            return await self._client.call_async(method, handle, *args)
-
-    async def _receive(self, method: str, file: BinaryIO, args: tuple[Any, ...]) -> Any:
-        from .files import FileStream
-
-        async with self._client.resource_async(FileStream(file)) as handle:
-            return await self._client.call_async(method, handle, *args)
-
-
-def takes_options(client: DriverClient, method: str) -> bool:
-    """Whether a driver is one of ours, which says so by describing the parameter."""
-    described = client.driver_type
-    if described is None:
-        return False
-    known = next((known for known in described.methods if known.name == method), None)
-    return known is not None and any(parameter.name == "options" for parameter in known.parameters)
-
-
-def _result(value: Any) -> TransferResult | None:
-    """What a driver returned; those of others return nothing."""
-    if isinstance(value, TransferResult):
-        return value
-    return TransferResult.of(value) if isinstance(value, Mapping) and "bytes" in value else None
+    return Transfers(client, begin, progress)

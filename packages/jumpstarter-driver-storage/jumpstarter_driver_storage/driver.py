@@ -10,16 +10,14 @@ from typing import Any
 
 from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.driver import Driver, export
-from jumpstarter.streams.threads import in_thread
 
 from .common import Position, TransferResult, WriteOptions
 from .devices import Rules
 from .interface import FlasherInterface, StorageMuxFlasherInterface, StorageMuxInterface
-from .medium import open_medium
 from .mux import StorageMux
-from .pipeline import new_plan, write_image
+from .pipeline import medium_of, new_plan, write_image
 from .reading import read_image
-from .sources import StreamSource
+from .sources import open_source
 from .tracker import Tracker
 
 __all__ = [
@@ -140,24 +138,18 @@ class MockFlasher(FlasherInterface, Driver):
     ) -> TransferResult:
         """Write an image to the place of that name, by the pipeline of all storage drivers."""
         plan = new_plan(options or WriteOptions(), "full")
-        async with self.resource(source) as stream:
-            opened = open_medium(self._place(target), write=True, rules=Rules())
-            medium = await in_thread(opened.__enter__)
-            try:
-                return await write_image(medium, StreamSource(stream), plan, Tracker())
-            finally:
-                await in_thread(opened.__exit__, None, None, None)
+        async with (
+            open_source(self, source, plan.options) as file,
+            medium_of(self._place(target), write=True, rules=Rules()) as medium,
+        ):
+            return await write_image(medium, file, plan, Tracker())
 
     @export
     async def dump(self, target: Any, partition: str | None = None) -> TransferResult:
         """Send what is in the place of that name to a handle."""
-        async with self.resource(target) as stream:
-            opened = open_medium(self._place(partition), write=False, rules=Rules())
-            medium = await in_thread(opened.__enter__)
-            try:
-                return await read_image(medium, stream, Tracker())
-            finally:
-                await in_thread(opened.__exit__, None, None, None)
+        place = self._place(partition)
+        async with self.resource(target) as stream, medium_of(place, write=False, rules=Rules()) as medium:
+            return await read_image(medium, stream, Tracker())
 
     def _place(self, name: str | None) -> Path:
         name = name or "default"

@@ -6,22 +6,27 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from anyio import BrokenResourceError, ClosedResourceError, move_on_after, sleep
 from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError
 from jumpstarter.driver import Driver, export
+from jumpstarter.streams.http import UrlRules
 from jumpstarter.streams.threads import in_thread
 
+from .cache import DEFAULT_BYTES
 from .common import VERIFY, Position, Progress, StorageError, TransferResult, Verify, WriteOptions
 from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
 from .medium import Medium, open_medium, why_not_ready, write_back
 from .pipeline import new_plan, write_image
+from .medium import Medium, why_not_ready
+from .pipeline import medium_of, new_plan, write_image
 from .reading import read_image
-from .sources import StreamSource
+from .sources import open_source
 from .tracker import Tracker
 
 POLL = 0.25
@@ -52,6 +57,15 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
 
     device_serial: str | None = None
     """Serial number that the block device has to have."""
+
+    cache_bytes: int = DEFAULT_BYTES
+    """Bytes of images that the exporter's user keeps on the host, so that they need not be sent again; 0 for none."""
+
+    allowed_urls: list[str] = field(default_factory=list[str])
+    """Beginnings of URLs that clients may let the exporter read beside public https: `http://files.lab/images/`."""
+
+    max_download_bytes: int | None = None
+    """Largest file that is read from a URL."""
 
     _mark: Journal | None = field(default=None, init=False, repr=False)
     _tracker: Tracker | None = field(default=None, init=False, repr=False)
@@ -93,6 +107,10 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         """What the medium has to be."""
         return Rules(internal=self.internal, max_size_bytes=self.max_size_bytes, serial=self.device_serial)
 
+    def url_rules(self) -> UrlRules:
+        """Which URLs are read for clients."""
+        return UrlRules(allowed=tuple(self.allowed_urls), max_bytes=self.max_download_bytes)
+
     # what clients call
 
     @export
@@ -133,10 +151,10 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         Raises StorageError, ImageError or EncodingError, which say what failed and where.
         """
         plan = new_plan(options or WriteOptions(), _verify_named(self.verify))
-        async with self._transfer() as tracker, self._source(src, plan.options) as source:
+        async with self._transfer() as tracker, open_source(self, src, plan.options, self.cache_bytes) as source:
             journal = await in_thread(self._journal)
             async with self._open(write=True) as medium:
-                await in_thread(journal.begin, f"an image of {self.description or type(self).__name__}")
+                await in_thread(journal.begin, f"an image that was begun at {datetime.now():%Y-%m-%d %H:%M:%S}")
                 result = await write_image(medium, source, plan, tracker)
             await self.settle()
             await in_thread(journal.end)
@@ -204,23 +222,12 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             self._tracker = None
 
     @asynccontextmanager
-    async def _source(self, src: Any, options: WriteOptions) -> AsyncGenerator[StreamSource]:
-        async with self.resource(src) as stream:
-            yield StreamSource(stream)
-
-    @asynccontextmanager
     async def _open(self, *, write: bool) -> AsyncGenerator[Medium]:
         """The medium at the host, open for one transfer."""
         await in_thread(self.switch, Position.HOST)
         path = await self._ready_medium()
-        opened = open_medium(path, write=write, rules=self.rules())
-        medium = await in_thread(opened.__enter__)
-        try:
+        async with medium_of(path, write=write, rules=self.rules()) as medium:
             yield medium
-        except BaseException as e:
-            await in_thread(opened.__exit__, type(e), e, e.__traceback__)
-            raise
-        await in_thread(opened.__exit__, None, None, None)
 
     async def _ready_medium(self) -> Path:
         """Where the medium is, once it is there; card readers take their time."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from anyio import create_memory_object_stream, create_task_group
@@ -20,8 +21,9 @@ from jumpstarter.streams.encoding import Compression, Decompressor, detect
 from jumpstarter.streams.threads import in_thread
 
 from .common import Stage, TransferResult, Verify, WriteOptions
+from .devices import Rules
 from .images import SPARSE_MAGIC, Bmap, BmapFilter, Data, ImageError, Item, Raw, Sparse, Unfolding
-from .medium import Medium
+from .medium import Medium, open_medium
 from .tracker import Tracker
 from .verification import Expectations, verify
 
@@ -57,6 +59,19 @@ class Plan:
         """The names of what the file was, from outside to inside."""
         inner = "bmap" if self.bmap is not None and self.unfolding.name == "raw" else self.unfolding.name
         return f"{self.compression}+{inner}" if self.compression else inner
+
+
+@asynccontextmanager
+async def medium_of(path: Path, *, write: bool, rules: Rules) -> AsyncGenerator[Medium]:
+    """`open_medium` for the event loop."""
+    opened = open_medium(path, write=write, rules=rules)
+    medium = await in_thread(opened.__enter__)
+    try:
+        yield medium
+    except BaseException as e:
+        await in_thread(opened.__exit__, type(e), e, e.__traceback__)
+        raise
+    await in_thread(opened.__exit__, None, None, None)
 
 
 async def write_image(medium: Medium, source: Source, plan: Plan, tracker: Tracker) -> TransferResult:

@@ -148,7 +148,7 @@ class _Comparison:
     def _compare(self, part: Expected, content: memoryview) -> None:
         self._tracker.count(part.length)
         if not part.digests:
-            if not is_all_zero(content):
+            if not is_zero(content):
                 raise self._differs(part.offset)
             return
         found = digests_of(part.offset, content)
@@ -171,11 +171,6 @@ class _Comparison:
             "what is read back is not what was written",
             "the medium is not to be trusted: write it again, and replace it if that fails too",
         )
-
-
-def is_all_zero(view: memoryview) -> bool:
-    """Whether a part of any length is zeros."""
-    return all(is_zero(view[start : start + (1 << 20)]) for start in range(0, len(view), 1 << 20))
 
 
 def _chunked(parts: list[Expected]) -> Iterator[Expected]:

@@ -373,10 +373,18 @@ def test_a_download_that_fails_says_why(client: DriverClient) -> None:
     ("handle", "text"),
     [
         ("text", "a handle is a mapping"),
-        ({"kind": "torrent", "uuid": "x"}, "'torrent' is not supported"),
+        ({"kind": "torrent", "uuid": "x"}, "'torrent' is not known"),
         ({"kind": "client_stream", "uuid": "x"}, "'x' is not the identity"),
         ({"kind": "client_stream", "uuid": "00000000-0000-0000-0000-000000000000"}, "unknown here or was used before"),
-        ({"kind": "client_stream", "uuid": "x", "x_jmp_content_encoding": "gzip"}, "gzip"),
+        (
+            {"kind": "client_stream", "uuid": "00000000-0000-0000-0000-000000000000", "x_jmp_content_encoding": "lha"},
+            "'lha' is not known; known are gzip, xz, bz2, zstd",
+        ),
+        ({"kind": "presigned_request", "url": "https://host/x", "method": "PUT", "headers": {}}, "only GET"),
+        (
+            {"kind": "presigned_request", "url": "file:///etc/passwd", "method": "GET", "headers": {}},
+            "begins with http",
+        ),
     ],
 )
 def test_a_wrong_handle_is_named(client: DriverClient, handle: object, text: str) -> None:

@@ -149,22 +149,39 @@ class AsyncDriverClient(Metadata):
             yield stream
 
     @asynccontextmanager
-    async def resource_async(self, stream: AnyByteStream) -> AsyncGenerator[dict[str, Any]]:
+    async def resource_async(
+        self, stream: AnyByteStream, content_encoding: str | None = None, *, size: int | None = None
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Offer a byte stream to the driver meanwhile: what it reads comes from it, what it writes goes to it.
 
-        Yields the handle, to be passed as an argument of a call; leaving waits until the driver is done with it.
+        With a `content_encoding` (gzip, xz, bz2 or zstd), the stream holds encoded bytes and the driver sees what they
+        stand for. `size` is how many bytes the stream has, where it is known and not encoded: fewer are an error at the
+        driver. Yields the handle, an argument for a call; leaving waits until the driver is done with it.
         """
         from ..streams.common import forward_stream
-        from ..streams.metadata import MetadataStreamAttributes
+        from ..streams.metadata import ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, MetadataStreamAttributes
 
-        request = {"kind": "resource", "uuid": str(self.uuid), "x_jmp_content_encoding": None}
-        async with self._stream(request, "resource", wait=True) as remote:
-            handle = json.loads(remote.extra(MetadataStreamAttributes.metadata)["resource"])
+        request: dict[str, Any] = {"kind": "resource", "uuid": str(self.uuid), CONTENT_ENCODING: None}
+        if content_encoding is not None:
+            from ..streams.encoding import encoding_named
+
+            request[CONTENT_ENCODING] = encoding_named(content_encoding)
+        elif size is not None:
+            request[CONTENT_LENGTH] = size
+        async with self._stream(request, "resource", wait=True, summed=True) as remote:
+            answer = remote.extra(MetadataStreamAttributes.metadata)
+            handle = json.loads(answer["resource"])
+            if content_encoding is not None and answer.get(ACCEPT_ENCODING) != content_encoding:
+                from ..streams.encoding import DecodedStream, encoding_named
+
+                stream, handle[CONTENT_ENCODING] = DecodedStream(stream, encoding_named(content_encoding)), None
             async with forward_stream(stream, remote):
                 yield handle
 
     @asynccontextmanager
-    async def _stream(self, request: dict[str, Any], what: str, wait: bool) -> AsyncGenerator[RouterStream]:
+    async def _stream(
+        self, request: dict[str, Any], what: str, wait: bool, summed: bool = False
+    ) -> AsyncGenerator[RouterStream]:
         from anyio import BrokenResourceError
 
         from ..streams.router import FINISHES, RouterStream
@@ -173,6 +190,8 @@ class AsyncDriverClient(Metadata):
         text = json.dumps(request | {FINISHES: True}, separators=(",", ":"))
         call = self.stub.Stream(metadata=(("request", text),))
         stream = RouterStream(call)
+        call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
+        stream = RouterStream(call, summed=summed)
         try:
             if wait:
                 await stream.opened()

@@ -66,6 +66,9 @@ GRPC_ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 JMP_DEBUG = "JMP_DEBUG"
 """`1`: show tracebacks, and ask the exporter for its own. Set at an exporter that serves a TCP port: tell them."""
 
+JMP_DISABLE_COMPRESSION = "JMP_DISABLE_COMPRESSION"
+"""At an exporter: let clients decompress by themselves what they send."""
+
 JMP_SESSION = "JMP_SESSION"
 """Token of the session that a process belongs to."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectStream
     from jumpstarter_protocol import jumpstarter_pb2
 
+    from ..streams.http import UrlRules
+
 
 @dataclass(kw_only=True)
 class Driver(Metadata, metaclass=ABCMeta):
@@ -126,12 +128,20 @@ class Driver(Metadata, metaclass=ABCMeta):
     async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ASYNC109
         """Open the byte stream that a client offers by a handle, to read an upload or write a download.
 
-        `timeout` bounds the transfer, in seconds. Raises ValueError for a malformed, unknown or used handle.
+        What is compressed on its way is not in here. A handle may also name a URL to read from, which `url_rules` have
+        to allow. `timeout` bounds the transfer, in seconds. Raises ValueError for a malformed, unknown or used handle,
+        and whatever breaks the stream: its end is the end of the file.
         """
         from .resource import open_resource
 
         async with open_resource(self, handle, timeout) as stream:
             yield stream
+
+    def url_rules(self) -> UrlRules:
+        """Which URLs this driver reads for its clients; by default those that anybody could read by https."""
+        from ..streams.http import UrlRules
+
+        return UrlRules()
 
     def report(self, *, parent: Driver | None = None, name: str | None = None) -> jumpstarter_pb2.DriverInstanceReport:
         """What a client is told of this instance, under a parent and by a name."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import Any, cast
 from uuid import uuid4
 
-from anyio import CancelScope, ClosedResourceError, Event, move_on_after, sleep
+from anyio import CancelScope, ClosedResourceError, EndOfStream, Event, move_on_after, sleep
 from anyio.abc import ObjectStream
 
+from ..common.env import JMP_DISABLE_COMPRESSION
 from ..common.limits import IGNORED_RESOURCE, UNCLAIMED_RESOURCE
 from ..driver.base import Driver
-from ..streams.common import join_streams
-from ..streams.metadata import MetadataStreamAttributes
+from ..streams.common import broken, join_streams
+from ..streams.metadata import ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ENCODINGS, MetadataStreamAttributes
 from ..streams.router import FINISHES, RouterStream
 from .calls import Arguments
 from .errors import DRIVER_FAILURES, refuse
@@ -49,6 +51,7 @@ async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
             else:
                 with session.record.stream(session.path(driver), "resource") as noted:
                     await _serve_resource(driver, remote, opening, noted)
+                    await _serve_resource(driver, request, context, opening, noted)
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
         await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
@@ -90,15 +93,22 @@ async def _serve_device(session: Session, driver: Driver, name: str, remote: Rou
 class OfferedStream(ObjectStream[bytes]):
     """A client's byte stream as the driver that uses it sees it; the stream call lives until it is closed."""
 
-    def __init__(self, remote: RouterStream) -> None:
+    def __init__(self, remote: RouterStream, length: int | None = None) -> None:
+        """`length` is how many bytes the client says that it will send."""
         self._remote = remote
+        self._length = length
         self.settled, self.closed = Event(), Event()
         self.is_claimed = False
         self.failure: BaseException | None = None
 
     async def receive(self) -> bytes:
         self._check()
-        return await self._remote.receive()
+        try:
+            return await self._remote.receive()
+        except EndOfStream:
+            if self._length is not None and self._remote.received != self._length:
+                raise broken(f"{self._remote.received} bytes came, and not {self._length}; send it again") from None
+            raise
 
     async def send(self, item: bytes) -> None:
         self._check()
@@ -153,8 +163,18 @@ async def _serve_resource(driver: Driver, remote: RouterStream, opening: Any, no
     uuid = uuid4()
     offered = driver.resources[uuid] = OfferedStream(remote)
     handle = {"kind": "client_stream", "uuid": str(uuid), "x_jmp_content_encoding": None}
+async def _serve_resource(driver: Driver, request: dict[str, Any], context: Any, opening: Any, noted: Running) -> None:
+    """Offer the client's stream to the driver, until a call of it is done with it."""
+    uuid = uuid4()
+    encoding, length = request.get(CONTENT_ENCODING), request.get(CONTENT_LENGTH)
+    known = str(encoding) if encoding in ENCODINGS else None
+    remote = RouterStream(context, summed=True)
+    offered = driver.resources[uuid] = OfferedStream(remote, int(length) if length is not None else None)
+    # the handle says what comes even where that is not accepted: a client that does not look sends it all the same
+    handle = {"kind": "client_stream", "uuid": str(uuid), CONTENT_ENCODING: known}
+    accepted = known if known is not None and not os.environ.get(JMP_DISABLE_COMPRESSION) else ""
     try:
-        await opening({"resource": json.dumps(handle, separators=(",", ":"))})
+        await opening({"resource": json.dumps(handle, separators=(",", ":")), ACCEPT_ENCODING: accepted})
         with move_on_after(UNCLAIMED_RESOURCE):
             await offered.settled.wait()
         if not offered.settled.is_set():

@@ -9,6 +9,18 @@ from typing import Any
 from anyio import TypedAttributeSet, typed_attribute
 from anyio.abc import AnyByteStream, ObjectStream
 
+CONTENT_ENCODING = "x_jmp_content_encoding"
+"""Key in a request for a resource, and in its handle: how the client's bytes are encoded."""
+
+ENCODINGS = ("gzip", "xz", "bz2", "zstd")
+"""Encodings that an exporter takes; those of `encoding.Compression`."""
+
+CONTENT_LENGTH = "x_jmp_content_length"
+"""Key in a request for a resource: how many bytes the client will send, where it knows."""
+
+ACCEPT_ENCODING = "x_jmp_accept_encoding"
+"""Key in the answer: the encoding, where the exporter takes it; empty where it does not."""
+
 
 class MetadataStreamAttributes(TypedAttributeSet):
     """Typed attributes of a stream with metadata."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar, cast
+from zlib import crc32
 
 import grpc
 from anyio import BrokenResourceError, CancelScope, ClosedResourceError, EndOfStream, current_time, move_on_after
@@ -27,7 +28,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLOSE = b"close"
-"""Payload of the GOAWAY of a sender that reads no more."""
+"""Word in the payload of the GOAWAY of a sender that reads no more."""
+
+SUM = b"sum"
+"""Word in that payload that number and CRC-32 of all bytes follow, of a stream that is a file."""
 
 FINISHES = "x_jmp_finishes"
 """Key of initial metadata by which an exporter says that it ends the call once all bytes are used; in the request of a
@@ -72,7 +76,10 @@ class RouterStream(ObjectStream[bytes]):
     """
 
     def __init__(self, context: Call, name: str = "router stream", *, is_peer_ours: bool = True) -> None:
+    def __init__(self, context: Call, name: str = "router stream", *, summed: bool = False) -> None:
+        """`summed` checks what arrives against the peer's sum, where it sends one, and sends one itself."""
         keep_freed_memory()
+        self._sum_received, self._sum_sent = (0, 0) if summed else (None, None)
         self._name = name  # of its tasks
         self._is_peer_ours = is_peer_ours
         self._call = context
@@ -129,6 +136,43 @@ class RouterStream(ObjectStream[bytes]):
         if taken is not None:
             self.received += len(taken)
         return taken
+        payload, kind = frame
+        match kind:
+            case frames.DATA:
+                self.received += len(payload)
+                if self._sum_received is not None:
+                    self._sum_received = crc32(payload, self._sum_received)
+                return payload
+            case frames.GOAWAY:
+                words = bytes(payload).split()
+                self._check_sum(words)
+                self._eof_received = PeerClosed() if CLOSE in words else EndOfStream()
+            case frames.RST_STREAM:
+                raise broken("the peer reset the stream")
+            case _ if kind != frames.PING:
+                logger.debug("frame of unknown type %s ignored", kind)
+            case _:
+                pass
+        return None
+
+    def _check_sum(self, words: list[bytes]) -> None:
+        """Raise where the bytes that came are not those that the peer has sent."""
+        if SUM not in words or self._sum_received is None:
+            return
+        sent, found = words[words.index(SUM) + 1 :][:2], [b"%d" % self.received, b"%08x" % self._sum_received]
+        if sent != found:
+            raise broken("bytes were lost or changed on their way; send it again")
+
+    def _sum(self, data: bytes | memoryview) -> None:
+        """Count bytes that are sent."""
+        self.sent += len(data)
+        if self._sum_sent is not None:
+            self._sum_sent = crc32(data, self._sum_sent)
+
+    def _last_words(self, *words: bytes) -> bytes:
+        """The payload of our GOAWAY."""
+        sums = (SUM, b"%d" % self.sent, b"%08x" % self._sum_sent) if self._sum_sent is not None else ()
+        return b" ".join((*words, *sums))
 
     async def _call_ended(self) -> BrokenResourceError:
         if self._client is None:
@@ -147,20 +191,20 @@ class RouterStream(ObjectStream[bytes]):
                 await self._writer.write(Frame(view[start : start + MAX_FRAME]))
         except Exception as e:
             raise _broken_by(e) from e
-        self.sent += len(item)
+        self._sum(item)
 
     async def send_eof(self) -> None:
         """Say that no more bytes follow; what the peer still sends can be received."""
-        await self._goaway(b"")
+        await self._goaway()
 
-    async def _goaway(self, payload: bytes) -> None:
+    async def _goaway(self, *words: bytes) -> None:
         if self._eof_sent or self._closed:
             return
         self._eof_sent = True
         if await self._ends_with_call():
             return
         try:
-            await self._writer.write(Frame(payload, frames.GOAWAY))
+            await self._writer.write(Frame(self._last_words(*words), frames.GOAWAY))
             await self._writer.finish()
         except Exception as e:
             raise _broken_by(e) from e
@@ -202,11 +246,12 @@ class RouterStream(ObjectStream[bytes]):
         """Copy what comes from `other`, then say GOAWAY."""
         async for chunk in chunks_of(other, MAX_FRAME):
             await copy.grpc(self._call.write(Frame(chunk)))
-            self.sent += len(chunk)
+            self._sum(chunk)
         self._eof_sent = True
         if await self._ends_with_call():
             return
         await copy.grpc(self._call.write(Frame(kind=frames.GOAWAY)))
+        await copy.grpc(self._call.write(Frame(self._last_words(), frames.GOAWAY)))
         if self._client is not None:
             await copy.grpc(self._client.done_writing())
 

@@ -11,8 +11,10 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-async def in_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
+async def in_thread(function: Callable[[*Ts], T], *args: *Ts, abort: Callable[[], object] | None = None) -> T:
     """Run a function in a worker thread; when this is cancelled, it ends after the function.
+
+    `abort` is called then, to make a function end that waits for something.
 
     anyio's own shield does not hold against the cancellation of a task by asyncio, which is how gRPC ends a call.
     """
@@ -20,6 +22,8 @@ async def in_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
+        if abort is not None:
+            abort()
         with CancelScope(shield=True):
             while not work.done():
                 with suppress(asyncio.CancelledError):
