@@ -56,7 +56,7 @@ class DirectStream(BlockingStream):
         self._receiving = threading.Lock()
         self._eof_received: EndOfStream | None = None
         self._eof_sent = self._closed = False
-        metadata = (("request", json.dumps(request, separators=(",", ":"))),)
+        metadata = (("request", json.dumps(request | {FINISHES: True}, separators=(",", ":"))),)
         self._call = call(self._outgoing, metadata=metadata)
         if not self._call.add_callback(self._outgoing.end):
             self._outgoing.end()
