@@ -55,11 +55,9 @@ class Bench:
         self.folder, self.mib, self.rounds = folder, mib, rounds
         self.medium = folder / "medium"
         self.dense, self.changed, self.sparse = folder / "dense", folder / "changed", folder / "sparse"
-        self.env = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
-        self.env |= {
-            "XDG_STATE_HOME": str(folder / "state"),
-            "JUMPSTARTER_HOST": str(folder / "jumpstarter/flash-bench.sock"),
-        }
+        self.socket = folder / "jumpstarter/flash-bench.sock"
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "JUMPSTARTER_HOST": str(self.socket)}
+        self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
         self.growth: dict[str, list[int]] = {"client": [], "exporter": []}
 
     def run(self) -> None:

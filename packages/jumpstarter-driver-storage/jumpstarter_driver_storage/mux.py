@@ -21,9 +21,7 @@ from .common import VERIFY, Position, Progress, StorageError, TransferResult, Ve
 from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
-from .medium import Medium, open_medium, why_not_ready, write_back
-from .pipeline import new_plan, write_image
-from .medium import Medium, why_not_ready
+from .medium import Medium, why_not_ready, write_back
 from .pipeline import medium_of, new_plan, write_image
 from .reading import read_image
 from .sources import open_source

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from anyio import Semaphore, fail_after, move_on_after, sleep, wait_readable
-from jumpstarter.common.exceptions import BusyError
+from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams.threads import in_thread
 from jumpstarter_driver_network.connect import connect_unix
@@ -103,6 +103,8 @@ class BoardStorage(StorageMux):
 
     board: Board = field(repr=False)
 
+    storage_timeout: float = 0.5
+
     key: str | None = None
     """Name of the medium where it outlives the board."""
 
@@ -114,7 +116,10 @@ class BoardStorage(StorageMux):
         return Position(self.board.state()["medium"])
 
     def medium(self) -> Path:
-        return self.board.medium_at_host()
+        try:
+            return self.board.medium_at_host()
+        except OSError as e:
+            raise DeviceAbsentError(str(e)) from e
 
     def medium_key(self) -> str | None:
         return self.key

@@ -189,8 +189,6 @@ class AsyncDriverClient(Metadata):
 
         text = json.dumps(request | {FINISHES: True}, separators=(",", ":"))
         call = self.stub.Stream(metadata=(("request", text),))
-        stream = RouterStream(call)
-        call = self.stub.Stream(metadata=(("request", json.dumps(request, separators=(",", ":"))),))
         stream = RouterStream(call, summed=summed)
         try:
             if wait:

@@ -45,13 +45,13 @@ async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
             await session.check_usable(str(request.get("uuid")))
             driver = session.instance(str(request.get("uuid")))
             name, is_ours = f"stream of driver {session.path(driver)}", bool(request.get(FINISHES))
-            remote = RouterStream(context, name=name, is_peer_ours=is_ours)
+            is_file = request["kind"] == "resource"
+            remote = RouterStream(context, name=name, is_peer_ours=is_ours, summed=is_file)
             if request["kind"] == "driver":
                 await _serve_device(session, driver, str(request.get("method")), remote, opening)
             else:
                 with session.record.stream(session.path(driver), "resource") as noted:
-                    await _serve_resource(driver, remote, opening, noted)
-                    await _serve_resource(driver, request, context, opening, noted)
+                    await _serve_resource(driver, request, remote, opening, noted)
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
         await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
@@ -158,17 +158,13 @@ def _is_handle(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-async def _serve_resource(driver: Driver, remote: RouterStream, opening: Any, noted: Running) -> None:
-    """Offer the client's stream to the driver, until a call of it is done with it."""
-    uuid = uuid4()
-    offered = driver.resources[uuid] = OfferedStream(remote)
-    handle = {"kind": "client_stream", "uuid": str(uuid), "x_jmp_content_encoding": None}
-async def _serve_resource(driver: Driver, request: dict[str, Any], context: Any, opening: Any, noted: Running) -> None:
+async def _serve_resource(
+    driver: Driver, request: dict[str, Any], remote: RouterStream, opening: Any, noted: Running
+) -> None:
     """Offer the client's stream to the driver, until a call of it is done with it."""
     uuid = uuid4()
     encoding, length = request.get(CONTENT_ENCODING), request.get(CONTENT_LENGTH)
     known = str(encoding) if encoding in ENCODINGS else None
-    remote = RouterStream(context, summed=True)
     offered = driver.resources[uuid] = OfferedStream(remote, int(length) if length is not None else None)
     # the handle says what comes even where that is not accepted: a client that does not look sends it all the same
     handle = {"kind": "client_stream", "uuid": str(uuid), CONTENT_ENCODING: known}

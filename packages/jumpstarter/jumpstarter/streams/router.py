@@ -57,7 +57,7 @@ def take_frame(frame: Frame) -> bytes | EndOfStream | None:
         case frames.DATA:
             return cast(bytes, payload)
         case frames.GOAWAY:
-            return PeerClosed() if payload == CLOSE else EndOfStream()
+            return PeerClosed() if CLOSE in bytes(payload).split() else EndOfStream()
         case frames.RST_STREAM:
             raise broken("the peer reset the stream")
         case _ if kind != frames.PING:
@@ -75,8 +75,9 @@ class RouterStream(ObjectStream[bytes]):
     BrokenResourceError for any other end.
     """
 
-    def __init__(self, context: Call, name: str = "router stream", *, is_peer_ours: bool = True) -> None:
-    def __init__(self, context: Call, name: str = "router stream", *, summed: bool = False) -> None:
+    def __init__(
+        self, context: Call, name: str = "router stream", *, is_peer_ours: bool = True, summed: bool = False
+    ) -> None:
         """`summed` checks what arrives against the peer's sum, where it sends one, and sends one itself."""
         keep_freed_memory()
         self._sum_received, self._sum_sent = (0, 0) if summed else (None, None)
@@ -131,29 +132,14 @@ class RouterStream(ObjectStream[bytes]):
             raise await self._call_ended()
         taken = take_frame(frame)
         if isinstance(taken, EndOfStream):
+            self._check_sum(bytes(frame[0]).split())
             self._eof_received = taken
             return None
         if taken is not None:
             self.received += len(taken)
+            if self._sum_received is not None:
+                self._sum_received = crc32(taken, self._sum_received)
         return taken
-        payload, kind = frame
-        match kind:
-            case frames.DATA:
-                self.received += len(payload)
-                if self._sum_received is not None:
-                    self._sum_received = crc32(payload, self._sum_received)
-                return payload
-            case frames.GOAWAY:
-                words = bytes(payload).split()
-                self._check_sum(words)
-                self._eof_received = PeerClosed() if CLOSE in words else EndOfStream()
-            case frames.RST_STREAM:
-                raise broken("the peer reset the stream")
-            case _ if kind != frames.PING:
-                logger.debug("frame of unknown type %s ignored", kind)
-            case _:
-                pass
-        return None
 
     def _check_sum(self, words: list[bytes]) -> None:
         """Raise where the bytes that came are not those that the peer has sent."""
@@ -250,7 +236,6 @@ class RouterStream(ObjectStream[bytes]):
         self._eof_sent = True
         if await self._ends_with_call():
             return
-        await copy.grpc(self._call.write(Frame(kind=frames.GOAWAY)))
         await copy.grpc(self._call.write(Frame(self._last_words(), frames.GOAWAY)))
         if self._client is not None:
             await copy.grpc(self._client.done_writing())
