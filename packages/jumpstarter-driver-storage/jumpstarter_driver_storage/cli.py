@@ -9,13 +9,22 @@ import click
 from jumpstarter.client.decorators import DriverClickGroup, driver_click_group
 from jumpstarter.client.generic_output import OUTPUT
 
+from .common import is_url
 from .progress import ProgressLine
 
 if TYPE_CHECKING:
     from .client import FlasherClient, StorageMuxClient, StorageMuxFlasherClient
     from .common import TransferResult
 
-FILE = click.Path(allow_dash=True)
+
+class _ImageFile(click.Path):
+    """A file that is there, - for the standard input, or a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
+FILE = _ImageFile(exists=True, dir_okay=False, allow_dash=True)
 TARGET_HELP = "Place of the image, where the device has several; with :FILE, once for each."
 
 output_option = click.option("-o", "--output", type=click.Choice(["json"]), help="Print the result as JSON.")

@@ -161,3 +161,8 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError
+
+
+def is_url(path: object) -> bool:
+    """Whether a path is the URL of a file."""
+    return isinstance(path, str) and path.startswith(("http://", "https://"))

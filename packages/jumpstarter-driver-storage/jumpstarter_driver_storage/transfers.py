@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from jumpstarter.client import DriverClient
 
-from .common import Progress, Stage, TransferResult, WriteOptions
+from .common import Progress, Stage, TransferResult, WriteOptions, is_url
 
 PathBuf = str | PathLike[str]
 
@@ -112,11 +112,6 @@ class Transfers:
 
 WATCH_AGAIN = 0.1
 """Seconds until the exporter is asked again how far a transfer is that has not begun, or is just over."""
-
-
-def is_url(path: object) -> bool:
-    """Whether a path is the URL of a file."""
-    return isinstance(path, str) and path.startswith(("http://", "https://"))
 
 
 @contextmanager
