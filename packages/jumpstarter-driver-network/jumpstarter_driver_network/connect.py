@@ -57,8 +57,7 @@ def resolve(host: str, port: int, kind: socket.SocketKind) -> str:
 
 
 async def _connected(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    with fail_after(CONNECT_TIMEOUT):
-        addresses = await _addresses(host, port, kind)
+    addresses = await _addresses(host, port, kind)
     failure: OSError | None = None
     for family, address in addresses:
         try:
@@ -73,7 +72,8 @@ async def _addresses(host: str, port: int, kind: socket.SocketKind) -> list[tupl
     try:  # an address needs no name service, and so no thread
         found: list[Any] = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await getaddrinfo(host, port, type=kind)
+        with fail_after(CONNECT_TIMEOUT):
+            found = await getaddrinfo(host, port, type=kind)
     return [(family, address) for family, _, _, _, address in found]
 
 

@@ -89,7 +89,7 @@ async def forwarded_socket(client: "DriverClient", method: str) -> AsyncGenerato
         ):
             yield theirs
             with move_on_after(DELIVERY_TIMEOUT):
-                await connection.ended.wait()  # the caller's last bytes are on their way
+                await connection.ended()  # the caller's last bytes are on their way
 
 
 async def _exchange(tasks: TaskGroup, connection: SocketStream, stream: AnyByteStream) -> None:

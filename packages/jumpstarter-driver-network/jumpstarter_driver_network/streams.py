@@ -5,6 +5,7 @@ program behind it never takes a broken tunnel for the end of the data. Unix sock
 like an end (unix(7)).
 """
 
+import asyncio
 import errno
 import fcntl
 import logging
@@ -17,9 +18,11 @@ from typing import Any
 
 from anyio import (
     BrokenResourceError,
+    BusyResourceError,
     ClosedResourceError,
     EndOfStream,
     Event,
+    WouldBlock,
     move_on_after,
     notify_closing,
     sleep,
@@ -28,7 +31,7 @@ from anyio import (
 )
 from anyio.abc import ByteStream, ObjectStream, SocketAttribute
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
-from jumpstarter.streams.common import CHUNK
+from jumpstarter.streams.common import CHUNK, MIN_CHUNK
 
 DELIVERY_TIMEOUT = 1.0
 """Seconds that closing a socket waits until its peer has all bytes."""
@@ -51,10 +54,81 @@ class SocketBroken(BrokenResourceError):
     """The connection of a socket broke; the text says which one, and why."""
 
 
+class Arrivals:
+    """Receives from a socket once something comes.
+
+    It stays registered with the event loop between two waits, and receives where the loop calls it: a wait with
+    `wait_readable` registers and unregisters each time, which takes longer than all the rest of a small message's way.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it is registered
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._size = 0
+        self._left: bytes | None = None
+
+    def receive_nowait(self, size: int) -> bytes:
+        """As `receive`, but WouldBlock where nothing has come yet."""
+        if self._left is not None:
+            data, self._left = self._left[:size], self._left[size:] or None
+            return data
+        try:
+            return self._sock.recv(size)
+        except BlockingIOError:
+            raise WouldBlock from None
+
+    async def receive(self, size: int) -> bytes:
+        """What has come, at most so many bytes; none at the end. Raises OSError."""
+        try:
+            return self.receive_nowait(size)
+        except WouldBlock:
+            pass
+        if self._waiter is not None:
+            raise BusyResourceError("reading from")
+        loop = asyncio.get_running_loop()
+        self._size, self._waiter = size, loop.create_future()
+        if self._loop is None:
+            self._loop = loop
+            loop.add_reader(self._sock, self._ready)
+        waiter = self._waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._left = waiter.result()  # it came at the same moment
+            raise
+        finally:
+            self._waiter = None
+
+    def _ready(self) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._unregister()
+            return
+        try:
+            waiter.set_result(self._sock.recv(self._size))
+        except BlockingIOError:
+            pass
+        except OSError as e:
+            waiter.set_exception(e)
+
+    def _unregister(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._sock)
+            self._loop = None
+
+    def close(self) -> None:
+        """Wait no longer; who does gets ClosedResourceError. The socket may be closed after that."""
+        self._unregister()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(ClosedResourceError())
+
+
 class SocketStream(ByteStream):
     """A connected stream socket. Closing it before its end was sent resets the connection.
 
-    `name` says in errors whose connection broke; `ended` is set when there is nothing more to receive.
+    `name` says in errors whose connection broke.
     """
 
     def __init__(self, sock: socket.socket, name: str) -> None:
@@ -63,33 +137,51 @@ class SocketStream(ByteStream):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             _set_tcp_options(sock)
         self._sock = sock
+        self._arrivals = Arrivals(sock)
         self._eof_sent = False
+        self._eof_received = False
         self._closed = False
-        self.ended = Event()
+        self._ended: Event | None = None
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         return {SocketAttribute.raw_socket: lambda: self._sock}
 
     async def receive(self, max_bytes: int = CHUNK) -> bytes:
-        await checkpoint_if_cancelled()
-        while True:
-            if self._closed:
-                raise ClosedResourceError
-            try:
-                data = self._sock.recv(max_bytes)
-            except BlockingIOError:
-                await wait_readable(self._sock)
-                continue
-            except OSError as e:
-                raise self._broken(e) from None
-            if not data:
-                self.ended.set()
-                raise EndOfStream
-            return data
+        if self._closed:
+            raise ClosedResourceError
+        try:
+            return self._or_end(await self._arrivals.receive(max_bytes))
+        except OSError as e:
+            raise self._broken(e) from None
+
+    def _or_end(self, data: bytes) -> bytes:
+        if not data:
+            self._end()
+            raise EndOfStream
+        return data
+
+    async def ended(self) -> None:
+        """Wait until there is nothing more to receive."""
+        if not self._eof_received:
+            self._ended = self._ended or Event()
+            await self._ended.wait()
+
+    def _end(self) -> None:
+        self._eof_received = True
+        if self._ended is not None:
+            self._ended.set()
+
+    def receive_nowait(self, max_bytes: int = MIN_CHUNK) -> bytes:
+        """As `receive`, but WouldBlock where nothing has come yet."""
+        if self._closed:
+            raise ClosedResourceError
+        try:
+            return self._or_end(self._arrivals.receive_nowait(max_bytes))
+        except OSError as e:
+            raise self._broken(e) from None
 
     async def send(self, item: bytes) -> None:
-        await checkpoint_if_cancelled()
         rest = memoryview(item)
         while rest:
             if self._closed or self._eof_sent:
@@ -100,7 +192,6 @@ class SocketStream(ByteStream):
                 await wait_writable(self._sock)
             except OSError as e:
                 raise self._broken(e) from None
-        await cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
         if self._closed or self._eof_sent:
@@ -125,8 +216,9 @@ class SocketStream(ByteStream):
         try:
             with suppress(OSError):  # the peer is gone
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
-            with move_on_after(DELIVERY_TIMEOUT, shield=True):
-                await self._delivered()
+            if not self._eof_received:
+                with move_on_after(DELIVERY_TIMEOUT, shield=True):
+                    await self._delivered()
         finally:
             self._closed = True
             self._close()
@@ -134,7 +226,7 @@ class SocketStream(ByteStream):
     async def _delivered(self) -> None:
         """Wait until the peer has all bytes: closing with unread ones in our buffer would throw away what it lacks."""
         with suppress(OSError):
-            while not self.ended.is_set() and _unsent(self._sock):
+            while not self._eof_received and _unsent(self._sock):
                 with suppress(BlockingIOError):
                     if not self._sock.recv(CHUNK):
                         return
@@ -144,7 +236,8 @@ class SocketStream(ByteStream):
         return SocketBroken(f"{self._name}: {_reason(error)}")
 
     def _close(self) -> None:
-        self.ended.set()
+        self._end()
+        self._arrivals.close()
         notify_closing(self._sock)
         self._sock.close()
 
