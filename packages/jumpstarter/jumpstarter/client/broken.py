@@ -6,8 +6,13 @@ from typing import Any
 
 import grpc
 from anyio import BrokenResourceError
+from google.protobuf.message import DecodeError
+from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
-from .errors import DriverError, ExporterLost, error_of_call
+from .errors import DriverError, ExporterLost, driver_error, error_of_call, rpc_error
+
+_SAYS_NOTHING = (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED)
+"""How a call ends whose stream broke at our own end: it was cancelled then."""
 
 
 class StreamBroken(DriverError, BrokenResourceError):
@@ -18,10 +23,21 @@ class StreamLost(StreamBroken, ExporterLost):
     """A byte stream ended because its exporter went away."""
 
 
-async def broken_stream(call: Any, error: BrokenResourceError, driver: str, operation: str) -> Exception:
-    """What to raise when a stream broke while it was used: what the exporter says of it, if it ended the call."""
-    if not call.done() or await call.code() is grpc.StatusCode.OK:
+async def broken_stream(
+    call: Any, reset: bytes | None, error: BrokenResourceError, driver: str, operation: str
+) -> Exception:
+    """What to raise when a stream broke while it was used: what the exporter says of it, if it ended the call.
+
+    `reset` is what it said when it reset the stream, and not the call.
+    """
+    if reset:
+        try:
+            failure = driver_error(rpc_error(pb.CallFailure.FromString(reset)), driver, operation)
+        except DecodeError:
+            return error
+    elif not call.done() or await call.code() in _SAYS_NOTHING:
         return error
-    failure = await error_of_call(call, driver, operation)
+    else:
+        failure = await error_of_call(call, driver, operation)
     kind = StreamLost if isinstance(failure, ExporterLost) else StreamBroken
     return kind(failure.message, failure.hint, **failure.parts())

@@ -17,6 +17,9 @@ from .errors import unreachable
 from .tree import Policy, build_tree
 from .values import Values
 
+SHORTCUTS = 2
+"""Version of additions from which on exporters know DriverCalls and quick streams."""
+
 if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
     from ..streams.portal import Portal
@@ -55,6 +58,8 @@ def connect(
         connection.values = Values(report.additions, policy.allow, policy.unsafe)
         if report.additions:
             connection.watch_peer()
+        if report.additions >= SHORTCUTS:
+            connection.use_shortcuts()
         yield build_tree(report.reports, connection, portal, stack, policy, report.driver_types)
 
 
@@ -118,4 +123,6 @@ async def _client_on(
     except grpc.RpcError as e:
         raise unreachable(e, where) from e
     connection.values = Values(report.additions, policy.allow, policy.unsafe)
+    if report.additions >= SHORTCUTS:
+        connection.use_shortcuts()
     return build_tree(report.reports, connection, portal, stack, policy, report.driver_types)

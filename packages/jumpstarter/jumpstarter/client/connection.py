@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 
 from ..common.env import JMP_DEBUG, JMP_SESSION, JUMPSTARTER_HOST
-from ..common.limits import TCP_OPTIONS, UNIX_OPTIONS
+from ..common.limits import IDLE_STREAMS, TCP_OPTIONS, UNIX_OPTIONS
 from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY, SESSION_METADATA_KEY
 from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
@@ -99,7 +99,10 @@ class Stub:
 
     def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
         for name, method in exporter_methods().items():
-            kind = channel.unary_stream if method.streams else channel.unary_unary
+            if method.takes_stream:
+                kind = channel.stream_stream
+            else:
+                kind = channel.unary_stream if method.streams else channel.unary_unary
             path = f"/{EXPORTER_SERVICE}/{name}"
             call = kind(path, method.request.SerializeToString, method.response.FromString)
             setattr(self, name, _with(call, metadata))
@@ -119,6 +122,31 @@ def _with(call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> Call
         return call(*args, **{**kwargs, "metadata": (*metadata, *(kwargs.get("metadata") or ()))})
 
     return called
+
+
+class IdleStreams:
+    """Stream calls that have carried a quick stream, and can carry another one."""
+
+    def __init__(self) -> None:
+        self._calls: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def take(self) -> Any | None:
+        """One of them; None where there is none."""
+        while self._calls:
+            call = self._calls.pop()
+            if not call.done():
+                return call
+        return None
+
+    def put(self, call: Any) -> None:
+        """Keep a call, unless there are enough."""
+        if len(self._calls) < IDLE_STREAMS:
+            self._calls.append(call)
+        else:
+            call.cancel()
 
 
 class Connection:
@@ -143,6 +171,8 @@ class Connection:
         self._lock = threading.Lock()
         self._blocking: Stub | None = None
         self._aio: Stub | None = Stub(channel) if channel is not None else None
+        self._has_lane = False
+        self.idle_streams: IdleStreams | None = None
 
     @property
     def blocking(self) -> Stub | None:
@@ -154,6 +184,11 @@ class Connection:
                     self._stack.callback(channel.close)
                     self._blocking = Stub(channel, self.endpoint.metadata)
         return self._blocking
+
+    def use_shortcuts(self) -> None:
+        """Make asynchronous calls by one stream from now on, and streams quick; for exporters that know both."""
+        self._has_lane = True
+        self.idle_streams = IdleStreams()
 
     def watch_peer(self) -> None:
         """Notice from now on an exporter that freezes, on a unix socket as well; to be used where it allows pings."""
@@ -175,5 +210,9 @@ class Connection:
         if name.startswith("_"):
             raise AttributeError(name)
         call = getattr(self.aio, name)
+        if name == "DriverCall" and self._has_lane:
+            from .lane import Lanes
+
+            call = Lanes(self.aio.DriverCalls, call)
         setattr(self, name, call)
         return call

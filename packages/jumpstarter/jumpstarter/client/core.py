@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from anyio.abc import AnyByteStream
 
     from ..streams.router import RouterStream
+    from .connection import IdleStreams
     from .status import StatusChange
 
 __all__ = (
@@ -51,6 +52,9 @@ __all__ = (
     "NotAllowed",
     "SessionEnded",
 )
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+"""json.dumps, without making an encoder each time."""
 
 Request = TypeVar("Request", pb.DriverCallRequest, pb.StreamingDriverCallRequest)
 
@@ -137,16 +141,13 @@ class AsyncDriverClient(Metadata):
         finally:
             call.cancel()
 
-    @asynccontextmanager
-    async def stream_async(self, method: str = "connect", *, wait: bool = True) -> AsyncGenerator[RouterStream]:
+    def stream_async(self, method: str = "connect", *, wait: bool = True) -> AbstractAsyncContextManager[RouterStream]:
         """Open a byte stream that the driver exports; closed cleanly at the end, cut off by an exception.
 
         What the driver says of the stream is its typed attribute `MetadataStreamAttributes.metadata`.
         Without `wait` it can be used at once, and a failure to open it breaks it later.
         """
-        request = {"kind": "driver", "uuid": str(self.uuid), "method": method}
-        async with self._stream(request, method, wait) as stream:
-            yield stream
+        return self._stream({"kind": "driver", "uuid": str(self.uuid), "method": method}, method, wait)
 
     @asynccontextmanager
     async def resource_async(
@@ -184,12 +185,16 @@ class AsyncDriverClient(Metadata):
     ) -> AsyncGenerator[RouterStream]:
         from anyio import BrokenResourceError
 
-        from ..streams.router import FINISHES, RouterStream
+        from ..streams.router import FINISHES, QUICK, RouterStream
         from .broken import broken_stream
 
-        text = json.dumps(request | {FINISHES: True}, separators=(",", ":"))
-        call = self.stub.Stream(metadata=(("request", text),))
-        stream = RouterStream(call, summed=summed)
+        idle: IdleStreams | None = None if wait else getattr(self.stub, "idle_streams", None)
+        call = idle.take() if idle is not None else None
+        text = _compact({**request, FINISHES: True} if idle is None else {**request, QUICK: True})
+        follows = text.encode() if call is not None else None
+        if call is None:
+            call = self.stub.Stream(metadata=(("request", text),))
+        stream = RouterStream(call, summed=summed, quick=idle is not None, request=follows)
         try:
             if wait:
                 await stream.opened()
@@ -200,12 +205,14 @@ class AsyncDriverClient(Metadata):
         except grpc.RpcError as e:
             raise driver_error(e, self.path, what) from e
         except BrokenResourceError as e:
-            failure = await broken_stream(call, e, self.path, what)
+            failure = await broken_stream(call, stream.reset, e, self.path, what)
             if failure is e:
                 raise
             raise failure from e
         finally:
             stream.abort()
+            if idle is not None and stream.leaves_call:
+                idle.put(call)
 
     @asynccontextmanager
     async def log_stream_async(self, show_all_logs: bool = True) -> AsyncGenerator[None]:

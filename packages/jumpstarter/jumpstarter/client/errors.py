@@ -195,6 +195,15 @@ def driver_error(error: grpc.RpcError, driver: str, operation: str, timeout: flo
     return failure
 
 
+def rpc_error(failure: pb.CallFailure) -> grpc.aio.AioRpcError:
+    """The error that a call of its own would have raised, for one that shares a gRPC call with others."""
+    status = next((status for status in grpc.StatusCode if status.value[0] == failure.status), grpc.StatusCode.UNKNOWN)
+    trailing = grpc.aio.Metadata()
+    if failure.HasField("error"):
+        trailing = grpc.aio.Metadata((ERROR_METADATA_KEY, failure.error.SerializeToString()))
+    return grpc.aio.AioRpcError(status, grpc.aio.Metadata(), trailing, details=failure.text)
+
+
 def unreachable(error: grpc.RpcError, where: str) -> Exception:
     """What to raise when the first call to an exporter fails: mostly that nothing answers there."""
     code = error.code()  # pyright: ignore[reportAttributeAccessIssue] the errors of both stubs have it

@@ -8,6 +8,12 @@ MAX_MESSAGE = 4 << 20
 MAX_STREAMS = 320
 """Calls and byte streams of one connection at a time; a client's further ones wait, and others come in between."""
 
+LANE_CALLS = 256
+"""Calls that a client makes on one stream at a time; further ones go by themselves."""
+
+IDLE_STREAMS = 16
+"""Stream calls that a client keeps for the next connection of a forward."""
+
 MAX_CONNECTIONS = 600
 """Connections of one exporter, of which a client takes up to three; further ones are closed at once."""
 

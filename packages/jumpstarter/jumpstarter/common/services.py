@@ -23,13 +23,19 @@ class Method(NamedTuple):
     streams: bool
     """Whether the response is a stream."""
 
+    takes_stream: bool
+    """Whether the request is one, too."""
+
 
 def exporter_methods() -> dict[str, Method]:
     """The calls of ExporterService by name."""
     service: Any = jumpstarter_pb2.DESCRIPTOR.services_by_name["ExporterService"]
     return {
         method.name: Method(
-            GetMessageClass(method.input_type), GetMessageClass(method.output_type), method.server_streaming
+            GetMessageClass(method.input_type),
+            GetMessageClass(method.output_type),
+            method.server_streaming,
+            method.client_streaming,
         )
         for method in service.methods
     }

@@ -61,6 +61,11 @@ class Failure(NamedTuple):
     text: str
     details: pb.ErrorDetails
 
+    def message(self) -> pb.CallFailure:
+        """It, as a message of the protocol."""
+        number: int = self.status.value[0]  # pyright: ignore[reportAssignmentType] a pair of number and text
+        return pb.CallFailure(status=number, text=self.text, error=self.details)
+
 
 def failure_of(
     error: BaseException,
@@ -107,6 +112,13 @@ async def refuse(
     session: Session, context: Any, uuid: str, operation: str, error: BaseException, *, opened: bool = False
 ) -> NoReturn:
     """End a call of a driver's method with what went wrong, and say so in the log."""
+    await abort(context, explain(session, context, uuid, operation, error, opened=opened))
+
+
+def explain(
+    session: Session, context: Any, uuid: str, operation: str, error: BaseException, *, opened: bool = False
+) -> Failure:
+    """What the client of a call that failed is told; says so in the log, too."""
     driver, device = whereabouts(session, uuid)
     if isinstance(error, DeviceAbsentError):
         session.upkeep.states.absent(uuid, driver, error)
@@ -121,7 +133,7 @@ async def refuse(
     where = f"{driver}.{operation}" if driver else operation
     logger.info("%s failed (%s): %s", where, failure.details.code, one_line(failure.text))
     logger.debug("where it failed", exc_info=error)
-    await abort(context, failure)
+    return failure
 
 
 async def abort(context: Any, failure: Failure) -> NoReturn:

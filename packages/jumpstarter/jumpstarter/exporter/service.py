@@ -19,8 +19,9 @@ from ..driver.describe import describe_type
 from ..driver.table import ExportedMethod, Kind, exported_methods
 from ..streams import frames
 from .calls import Arguments
-from .errors import DRIVER_FAILURES, refuse
+from .errors import DRIVER_FAILURES, Failure, explain, refuse
 from .gate import Gate
+from .lane import Lane
 from .logging import LogLine, driver_type
 from .ownership import Tenure
 from .recordentries import Running
@@ -112,18 +113,29 @@ class SessionService:
             raise
 
     async def driver_call(self, request: pb.DriverCallRequest, context: Context) -> pb.DriverCallResponse:
+        response = pb.DriverCallResponse()
         try:
-            with await self._admit(request, context):
-                await self._session.check_usable(request.uuid)
-                driver, method, arguments, noted = self._dispatch(request, "call")
-                response = pb.DriverCallResponse()
-                with noted, offers_in(driver, arguments):
-                    result = await self._session.calls.call(driver, method, arguments)
-                    write_result(response, result, method, request.typed)
-                self._session.succeeded(driver)
-            return response
+            await self._call(request, response, context)
         except DRIVER_FAILURES as e:
             await self._fail(context, request, e)
+        return response
+
+    async def driver_calls(self, requests: object, context: Context) -> None:
+        await Lane(self._call, self._explain, context).serve()
+
+    async def _call(self, request: pb.DriverCallRequest, response: pb.DriverCallResponse, context: Context) -> None:
+        """Make a call and put its result into the response."""
+        session = self._session
+        with await self._admit(request, context):
+            await session.check_usable(request.uuid)
+            driver, method, arguments, noted = self._dispatch(request, "call")
+            with noted, offers_in(driver, arguments):
+                result = await session.calls.call(driver, method, arguments)
+                write_result(response, result, method, request.typed)
+            session.succeeded(driver)
+
+    def _explain(self, request: pb.DriverCallRequest, error: BaseException, context: Context) -> Failure:
+        return explain(self._session, context, request.uuid, request.method, error)
 
     async def streaming_driver_call(self, request: pb.StreamingDriverCallRequest, context: Context) -> None:
         try:
@@ -196,6 +208,8 @@ def _log_response(line: LogLine) -> pb.LogStreamResponse:
 
 
 def _handler(method: Method) -> Callable[..., Any]:
+    if method.takes_stream:
+        return grpc.stream_stream_rpc_method_handler
     return grpc.unary_stream_rpc_method_handler if method.streams else grpc.unary_unary_rpc_method_handler
 
 

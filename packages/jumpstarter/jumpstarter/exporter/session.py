@@ -194,9 +194,14 @@ class Session:
         if not current.status.is_ready:
             raise NotReady(f"exporter is {current.status.name}{': ' if current.message else ''}{current.message}")
 
+    @property
+    def has_troubles(self) -> bool:
+        """Whether there is a driver that cannot be used, or may have been replaced."""
+        return bool(self.upkeep.states.troubles or self._waiting)
+
     async def check_usable(self, uuid: str) -> None:
         """Raise what a call of a driver is told whose device is absent or faulty, unless it comes back in a moment."""
-        if self.upkeep.states.troubles or self._waiting:
+        if self.has_troubles:
             self.check_ready()
             await self.upkeep.check_usable(self.instance(uuid))
 

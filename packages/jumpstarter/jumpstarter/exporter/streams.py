@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -10,57 +11,101 @@ from itertools import chain
 from typing import Any, cast
 from uuid import uuid4
 
+import grpc
 from anyio import CancelScope, ClosedResourceError, EndOfStream, Event, move_on_after, sleep
 from anyio.abc import ObjectStream
+from google.protobuf.message import DecodeError
 
 from ..common.env import JMP_DISABLE_COMPRESSION
 from ..common.limits import IGNORED_RESOURCE, UNCLAIMED_RESOURCE
 from ..driver.base import Driver
+from ..streams import frames
 from ..streams.common import broken, join_streams
+from ..streams.frames import Frame
 from ..streams.metadata import ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ENCODINGS, MetadataStreamAttributes
-from ..streams.router import FINISHES, RouterStream
+from ..streams.router import FINISH_TIMEOUT, FINISHES, QUICK, RouterStream, retrieve
 from .calls import Arguments
-from .errors import DRIVER_FAILURES, refuse
+from .errors import DRIVER_FAILURES, Failure, abort, explain
 from .gate import Gate
 from .recordentries import Running
 from .session import Session
 
 
 async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
-    """Serve one stream call; `request` in its metadata says to what."""
+    """Serve one stream call; `request` in its metadata says to what. Quick streams may follow each other."""
+    metadata: dict[str, str] = dict(context.invocation_metadata() or ())
+    text: str | bytes | None = metadata.get("request")
+    first = b""
+    while await _serve_one(session, gate, context, text, first):
+        await context.write(Frame(kind=frames.DONE))
+        payload = await _next_request(context)
+        if payload is None:
+            return
+        text, _, first = payload.partition(b"\n")
+
+
+async def _next_request(context: Any) -> bytes | None:
+    """The request for a further stream in the same call; None where the client wants none."""
+    try:
+        frame = await context.read()
+    except DecodeError as e:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the frame is malformed: {e}")
+        raise
+    return frame.payload if frame is not grpc.aio.EOF and frame.kind == frames.NEXT else None
+
+
+async def _reset(context: Any, failure: Failure) -> None:
+    """Say in a frame why a stream broke, and let the client end the call.
+
+    A client that writes when its call has ended loses the status of that (grpcio 1.85: "Internal error from Core").
+    """
+    frame = Frame(failure.message().SerializeToString(), frames.RST_STREAM)
+    writing = asyncio.ensure_future(context.write(frame))  # not awaited, so never cancelled; it ends with the call
+    writing.add_done_callback(retrieve)
+    await asyncio.wait([writing], timeout=FINISH_TIMEOUT)
+    if writing.done() and writing.exception() is None:  # it fails where another write still waits for the client
+        await sleep(FINISH_TIMEOUT)
+
+
+async def _serve_one(session: Session, gate: Gate, context: Any, text: str | bytes | None, first: bytes) -> bool:
+    """Serve one stream, whose first bytes may be here; whether another one may follow in the same call."""
     opened, request = False, dict[str, Any]()
 
     async def opening(metadata: dict[str, str]) -> None:
         nonlocal opened
-        await context.send_initial_metadata(((FINISHES, "1"), *metadata.items()))
+        if not request.get(QUICK):
+            await context.send_initial_metadata(((FINISHES, "1"), *metadata.items()))
         opened = True
 
     try:
-        request = _request(context)
+        request = _request(text)
         if request["kind"] == "session":
             await gate.serve_session(request, context, opening)
-            return
+            return False
         session.instance(str(request.get("uuid")))
         with await gate.admit(context), session.stream_of(context.peer()):
             await session.check_usable(str(request.get("uuid")))
             driver = session.instance(str(request.get("uuid")))
             name, is_ours = f"stream of driver {session.path(driver)}", bool(request.get(FINISHES))
-            is_file = request["kind"] == "resource"
-            remote = RouterStream(context, name=name, is_peer_ours=is_ours, summed=is_file)
-            if request["kind"] == "driver":
-                await _serve_device(session, driver, str(request.get("method")), remote, opening)
-            else:
-                with session.record.stream(session.path(driver), "resource") as noted:
-                    await _serve_resource(driver, request, remote, opening, noted)
+            is_file, is_quick = request["kind"] == "resource", bool(request.get(QUICK))
+            remote = RouterStream(
+                context, name=name, is_peer_ours=is_ours, summed=is_file, quick=is_quick and not is_file, first=first
+            )
+            if not is_file:
+                return await _serve_device(session, driver, str(request.get("method")), remote, opening)
+            with session.record.stream(session.path(driver), "resource") as noted:
+                await _serve_resource(driver, request, remote, opening, noted)
+            return False
     except DRIVER_FAILURES as e:
         operation = str(request.get("method") or request.get("kind") or "stream")
-        await refuse(session, context, str(request.get("uuid")), operation, e, opened=opened)
+        failure = explain(session, context, str(request.get("uuid")), operation, e, opened=opened)
+        if request.get(QUICK):
+            await _reset(context, failure)
+        await abort(context, failure)
 
 
-def _request(context: Any) -> dict[str, Any]:
+def _request(text: str | bytes | None) -> dict[str, Any]:
     """What the client asks for; ValueError unless it is a request of a known kind."""
-    metadata: dict[str, str] = dict(context.invocation_metadata() or ())
-    text = metadata.get("request")
     if text is None:
         raise ValueError("stream: metadata 'request' is missing")
     try:
@@ -73,8 +118,8 @@ def _request(context: Any) -> dict[str, Any]:
     return fields
 
 
-async def _serve_device(session: Session, driver: Driver, name: str, remote: RouterStream, opening: Any) -> None:
-    """Join the client with the stream that an exported method of the driver opens."""
+async def _serve_device(session: Session, driver: Driver, name: str, remote: RouterStream, opening: Any) -> bool:
+    """Join the client with the stream that an exported method of the driver opens; whether its call is free again."""
     method = session.method(driver, name, "stream")
     with session.record.stream(session.path(driver), name) as noted:
         async with session.calls.stream(driver, method) as device:
@@ -88,6 +133,7 @@ async def _serve_device(session: Session, driver: Driver, name: str, remote: Rou
                 remote.abort()
                 with CancelScope(shield=True):
                     await device.aclose()  # drivers rely on it, and closing twice does no harm
+    return remote.leaves_call
 
 
 class OfferedStream(ObjectStream[bytes]):

@@ -15,8 +15,8 @@ from ..driver.base import Driver
 from ..driver.classes import resolver
 from ..driver.table import ExportedMethod
 
-ADDITIONS = 1
-"""Version of the additional fields that are understood in requests."""
+ADDITIONS = 2
+"""Version of the additions that are understood: 1 has the additional fields of requests, 2 the call DriverCalls."""
 
 Request = pb.DriverCallRequest | pb.StreamingDriverCallRequest
 Response = pb.DriverCallResponse | pb.StreamingDriverCallResponse

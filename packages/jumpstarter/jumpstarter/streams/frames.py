@@ -14,6 +14,8 @@ MAX_FRAME = 1 << 20
 """Most bytes that one frame carries; gRPC's limit for a message is 4 MiB."""
 
 DATA, RST_STREAM, PING, GOAWAY = 0, 3, 6, 7
+NEXT, DONE = 1000, 1001
+"""Additional kinds, of calls that carry one stream after the other; see `router`."""
 
 _PAYLOAD = b"\x0a"  # field 1, length-delimited
 _TYPE = b"\x10"  # field 2, varint

@@ -2,6 +2,12 @@
 
 A clean end is a GOAWAY frame. The end of the call without one is an error: a peer that died looks like that.
 A GOAWAY with the payload CLOSE says that its sender will not read any more either; other peers ignore payloads.
+
+Most of a short stream's time is the begin and end of its call. Where both ends are ours, a client may ask for *quick*
+streams, which follow one another in one call. The exporter says nothing when one is open. When both directions have
+ended and all bytes are used, it says DONE, in place of a GOAWAY that it has not said yet; then the client may begin
+another one by NEXT, whose payload is the request, a newline, and the first bytes where they are there already. A stream
+that ends in any other way ends the call, too.
 """
 
 from __future__ import annotations
@@ -13,7 +19,15 @@ from typing import Any, TypeVar, cast
 from zlib import crc32
 
 import grpc
-from anyio import BrokenResourceError, CancelScope, ClosedResourceError, EndOfStream, current_time, move_on_after
+from anyio import (
+    BrokenResourceError,
+    CancelScope,
+    ClosedResourceError,
+    EndOfStream,
+    WouldBlock,
+    current_time,
+    move_on_after,
+)
 from anyio.abc import AnyByteStream, ObjectStream
 
 from . import frames
@@ -36,6 +50,9 @@ SUM = b"sum"
 FINISHES = "x_jmp_finishes"
 """Key of initial metadata by which an exporter says that it ends the call once all bytes are used; in the request of a
 client, that it waits for that."""
+
+QUICK = "x_jmp_quick"
+"""Key in a request for a quick stream."""
 
 FINISH_TIMEOUT = 5.0
 """Seconds that closing waits until a peer that says FINISHES has used all bytes."""
@@ -76,13 +93,28 @@ class RouterStream(ObjectStream[bytes]):
     """
 
     def __init__(
-        self, context: Call, name: str = "router stream", *, is_peer_ours: bool = True, summed: bool = False
+        self,
+        context: Call,
+        name: str = "router stream",
+        *,
+        is_peer_ours: bool = True,
+        summed: bool = False,
+        quick: bool = False,
+        request: bytes | None = None,
+        first: bytes = b"",
     ) -> None:
-        """`summed` checks what arrives against the peer's sum, where it sends one, and sends one itself."""
+        """`summed` checks what arrives against the peer's sum, where it sends one, and sends one itself.
+
+        `request` begins a stream in a call that carried another one; `first` is what came with it.
+        """
         keep_freed_memory()
         self._sum_received, self._sum_sent = (0, 0) if summed else (None, None)
         self._name = name  # of its tasks
-        self._is_peer_ours = is_peer_ours
+        self._is_peer_ours = is_peer_ours or quick
+        self._quick = quick
+        self._request = request
+        self._first = first
+        self._is_done = False
         self._call = context
         self._client = cast(Any, context) if hasattr(context, "done_writing") else None
         self._reader, self._writer = Reader(context), Writer(context)
@@ -94,6 +126,8 @@ class RouterStream(ObjectStream[bytes]):
         """Whether the client's end of its direction was followed by the end of its messages."""
         self._left: asyncio.Task[None] | None = None
         """At the exporter's end: what still reads after `join`, and throws away what comes."""
+        self.reset: bytes | None = None
+        """What the peer said when it reset the stream: of a quick one, a CallFailure."""
         self.received = 0
         """Bytes that came from the peer."""
         self.sent = 0
@@ -130,6 +164,11 @@ class RouterStream(ObjectStream[bytes]):
         """The payload of a data frame. Notes the peer's end, passes over what means nothing, raises for the rest."""
         if frame is grpc.aio.EOF:
             raise await self._call_ended()
+        if self._quick and frame.kind == frames.DONE:
+            self._eof_received, self._is_done = EndOfStream(), True
+            return None
+        if frame.kind == frames.RST_STREAM:
+            self.reset = bytes(frame.payload)
         taken = take_frame(frame)
         if isinstance(taken, EndOfStream):
             self._check_sum(bytes(frame[0]).split())
@@ -218,6 +257,9 @@ class RouterStream(ObjectStream[bytes]):
 
     async def _copy_to(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what the peer sends, then end `other` that way; raises PeerClosed when the peer reads no more either."""
+        if self._first:
+            self.received += len(self._first)
+            await other.send(self._first)
         while self._eof_received is None:
             payload = await self._take(await copy.grpc(self._call.read()))
             if payload is not None and self._left is None:
@@ -230,14 +272,20 @@ class RouterStream(ObjectStream[bytes]):
 
     async def _copy_from(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what comes from `other`, then say GOAWAY."""
+        if self._request is not None:
+            first = _at_hand(other)
+            await copy.grpc(self._call.write(Frame(b"\n".join((self._request, first)), frames.NEXT)))
+            self.sent += len(first)
         async for chunk in chunks_of(other, MAX_FRAME):
             await copy.grpc(self._call.write(Frame(chunk)))
             self._sum(chunk)
         self._eof_sent = True
+        if self._quick and self._client is None and self._eof_received is not None:
+            return  # DONE says it
         if await self._ends_with_call():
             return
         await copy.grpc(self._call.write(Frame(self._last_words(), frames.GOAWAY)))
-        if self._client is not None:
+        if self._client is not None and not self._quick:
             await copy.grpc(self._client.done_writing())
 
     async def _stop(self, *copies: _Copy) -> None:
@@ -262,6 +310,14 @@ class RouterStream(ObjectStream[bytes]):
 
     # the end
 
+    @property
+    def leaves_call(self) -> bool:
+        """Whether the stream is over and its call could carry another one, after the exporter's DONE."""
+        started = self._reader.is_started or self._writer.is_started
+        if not self._quick or started or not self._eof_sent or isinstance(self._eof_received, PeerClosed):
+            return False
+        return self._is_done if self._client is not None else self._eof_received is not None
+
     async def aclose(self) -> None:
         """End the stream cleanly, after all that was sent has arrived.
 
@@ -273,13 +329,14 @@ class RouterStream(ObjectStream[bytes]):
             return
         try:
             if self._client is None:
-                with move_on_after(FINISH_TIMEOUT):
-                    await self._goaway(CLOSE)
-                    await self._drained()
-            else:
+                if not self.leaves_call:
+                    with move_on_after(FINISH_TIMEOUT):
+                        await self._goaway(CLOSE)
+                        await self._drained()
+            elif not (self._eof_sent and self._is_done):
                 with move_on_after(FINISH_TIMEOUT) as scope:
                     await self._goaway(CLOSE)
-                    if FINISHES not in await self.opened():
+                    if not self._quick and FINISHES not in await self.opened():
                         scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
                     await self._finished()
         except Exception:
@@ -307,17 +364,17 @@ class RouterStream(ObjectStream[bytes]):
         return self._half_closed
 
     async def _finished(self) -> None:
-        """Wait until the call has ended, reading on where the peer may still be sending."""
-        if self._eof_received is not None:
+        """Wait until the exporter has used all bytes, reading on where it may still be sending."""
+        if self._eof_received is not None and not self._quick:
             await cast(Any, self._client).code()
             return
-        while await self._reader.read() is not grpc.aio.EOF:
+        while (frame := await self._reader.read()) is not grpc.aio.EOF and frame.kind != frames.DONE:
             pass
 
     def abort(self) -> None:
         """End the stream at once, without a clean end: the peer sees an error unless both directions had ended."""
         self._closed = True
-        if self._client is not None:
+        if self._client is not None and not self.leaves_call:
             self._client.cancel()
         self._reader.stop()
         self._writer.stop()
@@ -331,7 +388,7 @@ class _Copy:
     ) -> None:
         self.in_grpc = False
         self.task = asyncio.create_task(contained(copy(other, self)), name=name)
-        self.task.add_done_callback(_retrieve)
+        self.task.add_done_callback(retrieve)
 
     async def grpc(self, awaitable: Awaitable[T]) -> T:
         """Await an operation of gRPC; raises what it raises as the error of a stream."""
@@ -346,6 +403,17 @@ class _Copy:
         return result
 
 
+def _at_hand(stream: AnyByteStream) -> bytes:
+    """What has come from a stream already, as far as it can tell."""
+    receive = getattr(stream, "receive_nowait", None)
+    if receive is None:
+        return b""
+    try:
+        return receive()
+    except (WouldBlock, EndOfStream):  # the end is there when it is asked for again
+        return b""
+
+
 def _broken_by(error: Exception) -> Exception:
     """The error of a stream for the error of its call; grpcio raises InvalidStateError and others after the end."""
     if isinstance(error, grpc.aio.AioRpcError):
@@ -355,7 +423,7 @@ def _broken_by(error: Exception) -> Exception:
     return broken("the peer has ended the stream", error)
 
 
-def _retrieve(future: asyncio.Future[Any]) -> None:
+def retrieve(future: asyncio.Future[Any]) -> None:
     """Take the outcome of a task that nobody waits for any more, so that it is not reported as forgotten."""
     if not future.cancelled():
         future.exception()

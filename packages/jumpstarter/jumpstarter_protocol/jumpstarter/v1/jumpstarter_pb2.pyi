@@ -348,6 +348,46 @@ class DriverCallResponse(_message.Message):
     typed_result: str
     def __init__(self, uuid: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., typed_result: _Optional[str] = ...) -> None: ...
 
+class DriverCallsRequest(_message.Message):
+    __slots__ = ("calls", "cancelled")
+    class Call(_message.Message):
+        __slots__ = ("number", "request")
+        NUMBER_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_FIELD_NUMBER: _ClassVar[int]
+        number: int
+        request: DriverCallRequest
+        def __init__(self, number: _Optional[int] = ..., request: _Optional[_Union[DriverCallRequest, _Mapping]] = ...) -> None: ...
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    calls: _containers.RepeatedCompositeFieldContainer[DriverCallsRequest.Call]
+    cancelled: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, calls: _Optional[_Iterable[_Union[DriverCallsRequest.Call, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DriverCallsResponse(_message.Message):
+    __slots__ = ("outcomes",)
+    class Outcome(_message.Message):
+        __slots__ = ("number", "response", "failure")
+        NUMBER_FIELD_NUMBER: _ClassVar[int]
+        RESPONSE_FIELD_NUMBER: _ClassVar[int]
+        FAILURE_FIELD_NUMBER: _ClassVar[int]
+        number: int
+        response: DriverCallResponse
+        failure: CallFailure
+        def __init__(self, number: _Optional[int] = ..., response: _Optional[_Union[DriverCallResponse, _Mapping]] = ..., failure: _Optional[_Union[CallFailure, _Mapping]] = ...) -> None: ...
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[DriverCallsResponse.Outcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[DriverCallsResponse.Outcome, _Mapping]]] = ...) -> None: ...
+
+class CallFailure(_message.Message):
+    __slots__ = ("status", "text", "error")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    status: int
+    text: str
+    error: ErrorDetails
+    def __init__(self, status: _Optional[int] = ..., text: _Optional[str] = ..., error: _Optional[_Union[ErrorDetails, _Mapping]] = ...) -> None: ...
+
 class StreamingDriverCallRequest(_message.Message):
     __slots__ = ("uuid", "method", "args", "typed_arguments", "typed")
     UUID_FIELD_NUMBER: _ClassVar[int]
