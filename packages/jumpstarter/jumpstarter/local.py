@@ -30,7 +30,7 @@ def serve(root_device: Driver) -> Generator[DriverClient]:
         portal.wrap_async_context_manager(session.serve_unix_async()) as path,
     ):
         session.update_status(ExporterStatus.LEASE_READY)
-        with connect(Endpoint(str(path)), _ALL, portal) as client:
+        with connect(Endpoint(str(path)), _ALL, portal, watch=False) as client:
             yield client
 
 

@@ -34,13 +34,14 @@ def connect(
     *,
     hold: str | None = None,
     wait: float | None = 0,
+    watch: bool = True,
 ) -> Generator[DriverClient]:
     """Connect to an exporter from blocking code; yields the client of its root.
 
     With `hold`, which says what for, nobody else can use the exporter meanwhile, and its devices are handed back at the
     end; BusyError when it is somebody else's for more than `wait` seconds, None for ever. In a session of `jmp shell`,
     that one is used. No event loop runs until something asynchronous is used. Raises ExporterUnreachableError after
-    CONNECT_TIMEOUT.
+    CONNECT_TIMEOUT. Without `watch`, an exporter on a unix socket that freezes goes unnoticed.
     """
     endpoint = in_session(endpoint)
     with ExitStack() as stack:
@@ -56,7 +57,7 @@ def connect(
         except grpc.RpcError as e:
             raise unreachable(e, endpoint.address) from e
         connection.values = Values(report.additions, policy.allow, policy.unsafe)
-        if report.additions:
+        if report.additions and watch:
             connection.watch_peer()
         if report.additions >= SHORTCUTS:
             connection.use_shortcuts()

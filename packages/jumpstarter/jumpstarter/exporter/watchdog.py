@@ -1,7 +1,8 @@
 """Names the driver that blocks the event loop, on which everybody else waits.
 
 A thread asks the loop for a sign of life now and then, as long as coroutines of drivers run there. When it gets none,
-it looks at where the loop's thread is.
+it looks at where the loop's thread is. It is the same one for all sessions of a loop, and outlives a session for a
+while: to begin a thread takes longer than to serve a call.
 """
 
 from __future__ import annotations
@@ -14,73 +15,110 @@ import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from ..common.limits import BLOCKED
 from ..driver.base import Driver
 
 logger = logging.getLogger(__name__)
 
+LINGER = 5.0
+"""Seconds after which the thread ends when there is no session any more."""
+
 
 class Watchdog:
-    """Watches the event loop on which `begin` is called. Its thread sleeps while nothing is watched."""
+    """Watches the event loop for one session, between `begin` and `end`."""
 
     def __init__(self, path_of: Callable[[Driver], str]) -> None:
-        self._path_of = path_of
-        self._watched = 0
-        self._awake = threading.Event()
-        self._answered = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self.path_of = path_of
+        self.watched = 0
+        self._thread: _Thread | None = None
 
     def begin(self) -> None:
         """Watch the loop until as many `end`s have come."""
-        self._watched += 1
-        if not self._awake.is_set():
-            self._wake()
+        self.watched += 1
+        if self._thread is None:
+            self._thread = _Thread.of(asyncio.get_running_loop(), self)
+        if not self._thread.awake.is_set():
+            self._thread.awake.set()
 
     def end(self) -> None:
         """One reason less to watch."""
-        self._watched -= 1
+        self.watched -= 1
 
     def close(self) -> None:
-        """Let the thread end."""
-        self._closed = True
-        self._awake.set()
+        """Watch no more."""
+        self.watched = 0
+        if self._thread is not None:
+            self._thread.dogs.pop(self, None)
 
-    def _wake(self) -> None:
-        if self._thread is None:
-            self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
-            self._thread = threading.Thread(target=self._run, name="event loop watchdog", daemon=True)
-            self._thread.start()
-        self._awake.set()
+
+class _Thread:
+    """Asks one event loop for signs of life. It sleeps while nothing is watched."""
+
+    _of_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, _Thread]] = WeakKeyDictionary()
+    _lock = threading.Lock()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.dogs: dict[Watchdog, None] = {}
+        self.awake = threading.Event()
+        self._answered = threading.Event()
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
+        threading.Thread(target=self._run, name="event loop watchdog", daemon=True).start()
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop, dog: Watchdog) -> _Thread:
+        """The thread of a loop, on which this is called, for one more session."""
+        with cls._lock:
+            thread = cls._of_loop.get(loop)
+            if thread is None:
+                thread = cls._of_loop[loop] = cls(loop)
+            thread.dogs[dog] = None
+        return thread
+
+    def _is_watched(self) -> bool:
+        return any(dog.watched for dog in list(self.dogs))
+
+    def _ends(self) -> bool:
+        """Whether nobody needs the thread any more."""
+        with self._lock:
+            if self.dogs and not self._loop.is_closed():
+                return False
+            self._of_loop.pop(self._loop, None)
+            return True
 
     def _run(self) -> None:
-        loop = self._loop
-        assert loop is not None
         while True:
-            self._awake.wait()
-            if self._closed:
-                return
+            if not self.awake.wait(LINGER):
+                if self._ends():
+                    return
+                continue
             time.sleep(BLOCKED / 2)  # first, or each of many short calls would wake this thread
-            if not self._watched:
-                self._awake.clear()
-                if not self._watched and not self._closed:
+            if not self._is_watched():
+                self.awake.clear()
+                if not self._is_watched():
                     continue
-                self._awake.set()  # one came in between, and saw it still set
-            self._answered.clear()
-            asked = time.monotonic()
-            try:
-                loop.call_soon_threadsafe(self._answered.set)
-            except RuntimeError:  # the loop has ended
+                self.awake.set()  # one came in between, and saw it still set
+            if not self._ask():
                 return
-            if not self._answered.wait(BLOCKED):
-                self._name_culprit()
-                while not self._answered.wait(1):
-                    if loop.is_closed():
-                        return
-                logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
+
+    def _ask(self) -> bool:
+        """Ask the loop for a sign of life, and name who blocks it where none comes; False when it has ended."""
+        self._answered.clear()
+        asked = time.monotonic()
+        try:
+            self._loop.call_soon_threadsafe(self._answered.set)
+        except RuntimeError:
+            return not self._ends()
+        if not self._answered.wait(BLOCKED):
+            self._name_culprit()
+            while not self._answered.wait(1):
+                if self._loop.is_closed():
+                    return not self._ends()
+            logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
+        return True
 
     def _name_culprit(self) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage] documented
@@ -104,6 +142,7 @@ class Watchdog:
         while at is not None:
             owner = at.f_locals.get("self")
             if isinstance(owner, Driver):
-                return f"{type(owner).__name__}.{at.f_code.co_name} of driver {self._path_of(owner) or 'root'}"
+                path = next(filter(None, (dog.path_of(owner) for dog in list(self.dogs))), "root")
+                return f"{type(owner).__name__}.{at.f_code.co_name} of driver {path}"
             at = at.f_back
         return None
