@@ -233,7 +233,7 @@ def test_the_report_has_each_type_once() -> None:
         f"{__name__}.{n}" for n in ("Sample", "Derived", "Derived")
     ]
     assert [kind.name for kind in report.driver_types] == [f"{__name__}.Sample", f"{__name__}.Derived"]
-    assert report.additions == 1
+    assert report.additions == 2
 
 
 def test_secret_parameters_are_known() -> None:
