@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -62,6 +63,10 @@ def test_a_refused_datagram_is_lost_and_the_next_one_arrives(
     with serve(network(peer)) as client, client.stream() as stream:
         peer.close()
         with caplog.at_level(logging.WARNING):
+            deadline = time.monotonic() + 10
+            while not caplog.records and time.monotonic() < deadline:
+                stream.send(b"nobody is there yet")
+                time.sleep(0.01)
             for _ in range(5):
                 stream.send(b"nobody is there yet")
         with socket.socket(type=socket.SOCK_DGRAM) as late:
