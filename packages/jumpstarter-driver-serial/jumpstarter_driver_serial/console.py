@@ -270,4 +270,5 @@ class Follower:
                 )
             )
             return
-        raise console.absent(f"{loss}{_not_back(self._policy)}")
+        if not self._reader.has_news():  # what came before the loss comes first
+            raise console.absent(f"{loss}{_not_back(self._policy)}")

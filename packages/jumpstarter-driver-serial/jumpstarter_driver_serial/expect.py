@@ -92,8 +92,10 @@ class Script:
         if all(step.wait is not None or step.pause is not None for step in steps):
             return
         pen = self._console.pen
-        if not pen.changes.wait_for(lambda: pen.try_claim(self._writer, take=take), HANDOVER):
-            raise _Failed("busy", str(pen.busy()))
+        if not pen.try_claim(self._writer, take=take):
+            pen.changes.wait_for(lambda: pen.holder is None, HANDOVER)
+            if not pen.try_claim(self._writer):
+                raise _Failed("busy", str(pen.busy()))
 
     def _do(self, step: Step, name: str) -> None:
         start = time.monotonic()
@@ -183,7 +185,7 @@ class Script:
 
     def _check_loss(self, name: str) -> None:
         loss, policy = self._console.keeper.loss, self._console.policy
-        if loss is None or policy.kind == "mark":
+        if loss is None or policy.kind == "mark" or self._reader.has_news():
             return
         if policy.kind == "fail" or clock() > loss.time + policy.seconds:
             raise _Failed("lost", f"{name}: console {self._console.where} {loss}")

@@ -18,6 +18,9 @@ from .items import Data, Dropped, Event, Item
 BLOCK = 64 * 1024
 """Bytes of one block of memory; all but the last are full."""
 
+MIN_MEMORY = 8 * BLOCK
+"""Half of it, where the port is held up, and one read more must fit beside a block that is given up."""
+
 MAX_EVENTS = 4096
 MAX_TIMES = 65536
 TICK = 0.001
@@ -72,7 +75,7 @@ class History:
         """Offset of the first byte that readers may have."""
         self.changes = Changes()
         self.archive: Archive | None = None
-        self._memory = max(memory, 2 * BLOCK)
+        self._memory = max(memory, MIN_MEMORY)
         self._lock = threading.Lock()
         self._blocks: deque[bytearray] = deque()
         self.memory_begin = 0

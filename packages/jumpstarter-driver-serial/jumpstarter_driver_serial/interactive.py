@@ -27,8 +27,8 @@ def use_console(client: "PySerialClient", *, escape: str, since: str, resize: bo
     with client.attach(since=since, unplug="mark", take=take) as attached:
         click.echo(f"console open; {key_name(key)} and q leave it, {key_name(key)} and ? help", err=True)
         session = Interactive(client, attached, key, filtered=not raw)
-        with window_title(f"{client.path or 'console'} on {attached.beginning.where}"), session.resizing(resize):
-            session.run()
+        with session.resizing(resize):
+            session.run(title=f"{client.path or 'console'} on {attached.beginning.where}")
     click.echo("\nconsole left", err=True)
 
 
@@ -48,9 +48,9 @@ class Interactive:
         """Tell the device the size of the terminal whenever it changes, if wanted."""
         return on_resize(self._send_size if wanted else lambda: None)
 
-    def run(self) -> None:
+    def run(self, *, title: str) -> None:
         """Until the user leaves."""
-        with raw_terminal(sys.stdin.fileno()):
+        with raw_terminal(sys.stdin.fileno()), window_title(title):
             try:
                 self._joined.run(self._attached)
             finally:

@@ -24,7 +24,7 @@ def raw_terminal(fd: int) -> Generator[None]:
     """Pass every key on as it is, meanwhile."""
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed already is kept
         yield
     finally:
         with suppress(termios.error):  # the terminal is gone

@@ -1,0 +1,318 @@
+"""The commands, against an exporter of its own; those that want a terminal get a real one."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from jumpstarter_testing.serial import FakeSerial
+
+PATIENCE = 30.0
+J = (sys.executable, "-c", "from jumpstarter.cli.j import main; main()")
+JMP = (sys.executable, "-c", "from jumpstarter.cli.jmp import main; main()")
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Lab:
+    """An exporter with a console, and the commands of its users."""
+
+    def __init__(self, folder: Path, device: FakeSerial, options: str = "") -> None:
+        self.device = device
+        ours = ("JMP_", "JUMPSTARTER_", "XDG_")
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self.environment |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder), "TERM": "xterm"}
+        (folder / "lab.yaml").write_text(
+            "apiVersion: jumpstarter.dev/v1alpha1\nkind: ExporterConfig\nmetadata: {namespace: default, name: lab}\n"
+            "export:\n  serial:\n    type: jumpstarter_driver_serial.driver.PySerial\n"
+            f"    config: {{url: {device.path}{options}}}\n"
+        )
+        self._exporter = subprocess.Popen(
+            [*JMP, "run", "--exporter-config", str(folder / "lab.yaml")],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._exporter.stderr is not None
+        self.lines: list[str] = []
+        for line in self._exporter.stderr:
+            self.lines.append(line)
+            if " is ready on " in line:
+                break
+        assert self.lines, "the exporter did not start"
+        self._reader = threading.Thread(target=lambda: self.lines.extend(self._exporter.stderr or ()), daemon=True)
+        self._reader.start()
+
+    def stop(self) -> None:
+        self._exporter.terminate()
+        self._exporter.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._exporter.stderr is not None
+        self._exporter.stderr.close()
+
+    def j(self, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run `j serial …` to its end."""
+        return subprocess.run(
+            [*J, "serial", *arguments],
+            env=self.environment,
+            input=input,
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def output(self, *arguments: str, input: bytes = b"") -> str:
+        done = self.j(*arguments, input=input)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `j serial …`, and wait until the console is open."""
+        process = subprocess.Popen(
+            [*J, "serial", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"console open; Ctrl-C ends it\n"
+        return process
+
+    def wait_until_open(self, wanted: str = "yes") -> None:
+        deadline = time.monotonic() + PATIENCE
+        while f"open: {wanted}\n" not in self.output("status"):
+            assert time.monotonic() < deadline
+
+    def replug(self) -> None:
+        self.device.wait_until_read()
+        self.device.unplug()
+        self.wait_until_open("no")
+        self.device.plug()
+        self.wait_until_open()
+
+
+@pytest.fixture
+def folder() -> Generator[Path]:
+    with tempfile.TemporaryDirectory(prefix="jmp") as folder:  # short: the path of a socket has to fit
+        yield Path(folder)
+
+
+@pytest.fixture
+def lab(folder: Path, device: FakeSerial) -> Generator[Lab]:
+    lab = Lab(folder, device)
+    yield lab
+    lab.stop()
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, lab: Lab, *arguments: str) -> None:
+        self.fd, inside = pty.openpty()
+        self.before = termios.tcgetattr(self.fd)
+        self.process = subprocess.Popen(
+            [*J, "serial", *arguments],
+            env=lab.environment,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        self._inside = inside
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.fd, keys)
+
+    def read_until(self, text: bytes) -> bytes:
+        deadline = time.monotonic() + PATIENCE
+        read = b""
+        while text not in read:
+            assert select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0], (
+                f"no {text!r} in {read!r}"
+            )
+            read += os.read(self.fd, 4096)
+        return read
+
+    def is_as_before(self) -> bool:
+        return termios.tcgetattr(self.fd) == self.before
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.fd)
+        os.close(self._inside)
+
+
+@pytest.fixture
+def terminals() -> Generator[list[Terminal]]:
+    opened: list[Terminal] = []
+    yield opened
+    for terminal in opened:
+        terminal.close()
+
+
+def test_log_and_pipe_and_send(lab: Lab, folder: Path) -> None:
+    lab.device.send(b"boot 1\r\nboot 2\r\n")
+    lab.output("expect", "boot 2", "--since", "start", "--timeout", "20")
+    assert lab.output("log") == "boot 1\r\nboot 2\r\n"
+    assert lab.output("log", "--since", "8") == "boot 2\r\n"
+    stamped = lab.output("log", "--timestamps").splitlines()
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} boot \d", line) for line in stamped)
+    assert lab.output("mark") == "16\n"
+    assert lab.output("send", "help") == ""
+    assert lab.device.receive_until(b"help\r") == b"help\r"
+    assert lab.output("pipe", "--since", "boot", "--until", "help", "--no-input") == "help"
+    assert lab.output("pipe", "--no-output", input=b"x" * 100_000) == ""
+    assert lab.device.receive_until(b"x" * 100_000)
+    piped = lab.output("pipe", "--until", "typed", "-o", str(folder / "out"), input=b"this is typed")
+    assert piped == (folder / "out").read_text() == "this is typed"
+    assert [path.read_bytes()[:16] for path in (folder / "jumpstarter/consoles").glob("*.log")] == [
+        b"boot 1\r\nboot 2\r\n"
+    ]
+
+
+def test_expect_says_what_came_instead(lab: Lab, folder: Path) -> None:
+    lab.device.send(b"Kernel panic\r\n")
+    missing = lab.j("expect", "login:", "--since", "start", "--timeout", "0.5")
+    assert missing.returncode == 70
+    assert missing.stdout == b"Kernel panic\r\n"
+    assert b"no 'login:' within 0.5 s; the last that came is 'Kernel panic" in missing.stderr
+    (folder / "script.yaml").write_text("- line: echo hi\n- wait: hi\n  timeout: 20\n")
+    assert lab.output("expect", "--script", str(folder / "script.yaml")).startswith("echo hi")
+    (folder / "wrong.yaml").write_text("- wiat: hi\n")
+    wrong = lab.j("expect", "--script", str(folder / "wrong.yaml"))
+    assert wrong.returncode == 2
+    assert b"step 1" in wrong.stderr
+    assert lab.j("expect").returncode == 2
+
+
+def test_pipe_when_the_port_is_lost(lab: Lab) -> None:
+    fails, waits, marks = (
+        lab.start("pipe"),
+        lab.start("pipe", "--unplug", "wait=30"),
+        lab.start("pipe", "--unplug", "mark"),
+    )
+    gives_up = lab.start("pipe", "--unplug", "wait=0")
+    lab.device.send(b"before ")
+    lab.replug()
+    lab.device.send(b"after")
+    out, err = fails.communicate(timeout=PATIENCE)
+    assert (out, fails.returncode) == (b"before ", 70)
+    assert re.search(rb"lost at \d\d:\d\d:\d\d\.\d+: unplugged", err), err
+    out, err = gives_up.communicate(timeout=PATIENCE)
+    assert (out, gives_up.returncode) == (b"before ", 70)
+    assert b"did not come back within 0 s" in err
+    for goes_on in (waits, marks):
+        assert goes_on.stdout is not None
+        assert goes_on.stdout.read(12) == b"before after"
+        goes_on.send_signal(signal.SIGINT)
+        out, err = goes_on.communicate(timeout=PATIENCE)
+        assert goes_on.returncode == 0, err
+        assert re.search(rb"\[console lost at .*: unplugged\]\n\[console back after .* s, at .*\]", err), err
+
+
+def test_expect_when_the_port_is_lost(lab: Lab) -> None:
+    timer = threading.Timer(1.0, lab.device.unplug)
+    timer.start()
+    lost = lab.j("expect", "never", "--timeout", "25")
+    timer.join()
+    assert lost.returncode == 70
+    assert b"lost at" in lost.stderr
+
+
+def test_console_in_a_terminal(lab: Lab, terminals: list[Terminal]) -> None:
+    terminals.append(terminal := Terminal(lab, "console"))
+    shown = terminal.read_until(b"\x07")
+    assert b"Ctrl-] and q leave it" in shown
+    assert b"\x1b]0;" in shown, "the window has a title"
+    terminal.type(b"hello\r")
+    terminal.read_until(b"hello\r")
+    lab.device.receive_until(b"hello\r")
+    lab.device.send(b"\x1b]52;c;evil\x07\x1b[31mred\x1b[0m\r\n")
+    assert b"evil" not in terminal.read_until(b"\x1b[31mred\x1b[0m")
+    terminal.type(b"\x1d?")
+    terminal.read_until(b"s sends the size")
+    terminal.type(b"\x1ds")
+    lab.device.receive_until(b"stty rows ")
+    terminal.type(b"\x1d\x1d")
+    assert lab.device.receive_until(b"\x1d").endswith(b"\x1d")
+    terminal.type(b"\x1dq")
+    terminal.read_until(b"console left")
+    assert terminal.process.wait(PATIENCE) == 0
+    assert terminal.is_as_before()
+
+
+def test_console_when_the_port_is_lost(lab: Lab, terminals: list[Terminal]) -> None:
+    terminals.append(terminal := Terminal(lab, "console"))
+    terminal.read_until(b"\x07")
+    lab.device.unplug()
+    terminal.read_until(b": unplugged]")
+    terminal.type(b"x")
+    terminal.read_until(b"what you type is not sent]")
+    lab.device.plug()
+    terminal.read_until(b"[console back after")
+    terminal.type(b"again")
+    terminal.read_until(b"again")
+    terminal.type(b"\x02\x02\x02")
+    assert terminal.process.wait(PATIENCE) == 0
+
+
+def test_two_consoles_and_who_writes(lab: Lab, terminals: list[Terminal]) -> None:
+    terminals.append(first := Terminal(lab, "console"))
+    first.read_until(b"\x07")
+    first.type(b"a")
+    first.read_until(b"a")
+    terminals.append(second := Terminal(lab, "console"))
+    second.read_until(b"[console written to by ")
+    second.type(b"b")
+    second.read_until(b"take over (--take)]")
+    second.type(b"\x1dt")
+    first.read_until(b"writes now, taken from")
+    second.type(b"c")
+    second.read_until(b"c")
+    first.read_until(b"c")
+    refused = lab.j("send", "d")
+    assert refused.returncode == 75
+    assert b"is written to by" in refused.stderr
+    assert lab.output("send", "--take", "e") == ""
+    assert b"b" not in lab.device.received()
+    assert b"d" not in lab.device.received()
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
+    lab: Lab, terminals: list[Terminal], signum: signal.Signals, status: int
+) -> None:
+    terminals.append(terminal := Terminal(lab, "console"))
+    terminal.read_until(b"\x07")
+    lab.device.send(b"\x1b[?1049h\x1b[?25l")
+    terminal.read_until(b"\x1b[?25l")
+    assert not terminal.is_as_before()
+    terminal.process.send_signal(signum)
+    rest = terminal.read_until(b"\x1b[23;0t")
+    assert b"\x1b[?1049l" in rest
+    assert b"\x1b[?25h" in rest
+    assert terminal.process.wait(PATIENCE) == status
+    assert terminal.is_as_before()
+    assert "writer: none" in lab.output("status")
+
+
+def test_a_closed_terminal_ends_the_console(lab: Lab) -> None:
+    terminal = Terminal(lab, "console")
+    terminal.read_until(b"\x07")
+    os.close(terminal._inside)  # pyright: ignore[reportPrivateUsage]
+    os.close(terminal.fd)
+    assert terminal.process.wait(PATIENCE) != 0
+    assert "writer: none" in lab.output("status")
