@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anyio import create_task_group, create_tcp_listener, create_unix_listener
-from anyio.abc import Listener, SocketAttribute, SocketStream
+import anyio  # its parts are imported where they are used: an exporter on a port needs none of them
+import anyio.abc
 
 from .groups import ungrouped
 from .runtime import check_socket_path
 
-Handler = Callable[[SocketStream], Awaitable[Any]]
+if TYPE_CHECKING:
+    from anyio.abc import Listener, SocketStream
+
+Handler = Callable[["SocketStream"], Awaitable[Any]]
 
 
 @contextmanager
 def TemporarySocket() -> Generator[Path]:
     """A path for a unix socket in a directory of its own that only this user can enter; removed at the end."""
+    import tempfile  # takes several milliseconds
+
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base is None or not os.access(base, os.W_OK):
         base = None
@@ -33,11 +37,11 @@ def TemporarySocket() -> Generator[Path]:
 async def TemporaryUnixListener(handler: Handler, path: str | os.PathLike[str] | None = None) -> AsyncGenerator[Path]:
     """Serve connections to a unix socket, each by `handler(stream)` in a task that ends with the context."""
     if path is not None:
-        async with _serving(await create_unix_listener(path, mode=0o600), handler):
+        async with _serving(await anyio.create_unix_listener(path, mode=0o600), handler):
             yield Path(path)
         return
     with TemporarySocket() as socket_path:
-        async with _serving(await create_unix_listener(socket_path, mode=0o600), handler):
+        async with _serving(await anyio.create_unix_listener(socket_path, mode=0o600), handler):
             yield socket_path
 
 
@@ -54,14 +58,14 @@ async def TemporaryTcpListener(
 
     Yields the bound address. Two listeners never share a port unless `reuse_port` says so.
     """
-    listener = await create_tcp_listener(
+    listener = await anyio.create_tcp_listener(
         local_host=local_host,
         local_port=local_port,
         family=family,  # pyright: ignore[reportArgumentType] AF_UNSPEC is one of the values anyio takes
         backlog=backlog,
         reuse_port=reuse_port,
     )
-    address: tuple[str, int] = listener.extra(SocketAttribute.local_address)  # pyright: ignore[reportAssignmentType]
+    address: tuple[str, int] = listener.extra(anyio.abc.SocketAttribute.local_address)  # pyright: ignore[reportAssignmentType]
     async with _serving(listener, handler):
         yield address
 
@@ -69,7 +73,7 @@ async def TemporaryTcpListener(
 @asynccontextmanager
 async def _serving(listener: Listener[SocketStream], handler: Handler) -> AsyncGenerator[None]:
     with ungrouped():
-        async with listener, create_task_group() as tasks:
+        async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, handler)
             yield
             tasks.cancel_scope.cancel()

@@ -12,7 +12,6 @@ from anyio import (
     CancelScope,
     ClosedResourceError,
     EndOfStream,
-    create_memory_object_stream,
     create_task_group,
 )
 from anyio.abc import (
@@ -23,7 +22,6 @@ from anyio.abc import (
     ObjectStream,
     SocketAttribute,
 )
-from anyio.streams.stapled import StapledObjectStream
 
 CHUNK = 1 << 20
 """Most bytes that are read from a byte stream at once; fewer while fewer come."""
@@ -169,6 +167,9 @@ async def forward_stream(a: AnyByteStream, b: AnyByteStream) -> AsyncGenerator[N
 
 def create_memory_stream() -> tuple[ObjectStream[bytes], ObjectStream[bytes]]:
     """The two ends of a duplex pipe in memory; a full direction makes its sender wait."""
+    from anyio import create_memory_object_stream
+    from anyio.streams.stapled import StapledObjectStream  # no exporter needs it to start
+
     a_send, b_receive = create_memory_object_stream[bytes](MEMORY_STREAM_ITEMS)
     b_send, a_receive = create_memory_object_stream[bytes](MEMORY_STREAM_ITEMS)
     return StapledObjectStream(a_send, a_receive), StapledObjectStream(b_send, b_receive)
