@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -43,11 +43,8 @@ def played(
     request: pytest.FixtureRequest, bins: Callable[[str], Path], certificate: tuple[Path, Path]
 ) -> Generator[Callable[[Pairing], Results]]:
     """The results of a pairing; all that this run asks for are played, a few at a time."""
-    wanted = dict[Pairing, None]()
-    for item in request.session.items:
-        parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(pairing := parameters.get("pairing"), Pairing):
-            wanted[pairing] = None
+    parameters: list[Any] = [getattr(getattr(item, "callspec", None), "params", {}) for item in request.session.items]
+    wanted = dict.fromkeys(cast("list[Pairing]", [found["pairing"] for found in parameters if "pairing" in found]))
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         futures: dict[Pairing, Future[Results]] = {}
         for pairing in wanted:

@@ -1,4 +1,4 @@
-"""Names of the public release for `jumpstarter_driver_storage.client`."""
+"""`jumpstarter_driver_storage.client` by its name in the public release."""
 
 from jumpstarter_driver_storage.client import (
     FlasherClient,

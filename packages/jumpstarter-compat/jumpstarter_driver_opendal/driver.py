@@ -1,4 +1,4 @@
-"""Names of the public release for `jumpstarter_driver_storage.driver`."""
+"""`jumpstarter_driver_storage.driver` by its name in the public release."""
 
 from jumpstarter_driver_storage.driver import (
     FlasherInterface,

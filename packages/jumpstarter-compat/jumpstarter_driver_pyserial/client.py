@@ -1,4 +1,4 @@
-"""The public names of jumpstarter_driver_serial.client."""
+"""`jumpstarter_driver_serial.client` by its name in the public release."""
 
 from jumpstarter_driver_serial.client import PySerialClient
 

@@ -1,4 +1,4 @@
-"""The public names of jumpstarter_driver_serial.driver."""
+"""`jumpstarter_driver_serial.driver` by its name in the public release."""
 
 from jumpstarter_driver_serial.driver import PySerial
 

@@ -1,1 +1,0 @@
-"""The name of the public release for jumpstarter_driver_gpio."""
