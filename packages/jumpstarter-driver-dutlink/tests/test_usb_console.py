@@ -36,6 +36,7 @@ def console(**config: Any) -> Generator[Any]:
         yield client
 
 
+@pytest.mark.kernel
 def test_boot_log_and_typing(board: DutlinkBoard) -> None:
     with serve(Dutlink()) as client:
         dutlink: Any = client
@@ -48,6 +49,7 @@ def test_boot_log_and_typing(board: DutlinkBoard) -> None:
             assert b"root\n" in board.typed
 
 
+@pytest.mark.kernel
 def test_binary_data_does_not_end_in_the_shell_of_the_board(board: DutlinkBoard) -> None:
     sent = b"begin" + b"\x02" * 12 + b"end" + bytes(range(256))
     with console() as client, client.pexpect() as session:
@@ -79,6 +81,7 @@ def test_what_the_uart_has_not_is_said(board: DutlinkBoard) -> None:
                 client.call(method, argument)
 
 
+@pytest.mark.kernel
 def test_unplugged_and_plugged_in_during_a_session(usb_bench: Bench, board: DutlinkBoard) -> None:
     with console(on_unplug="mark") as client, client.pexpect() as session:
         board.power("on")

@@ -1,5 +1,6 @@
 """The supply, pins and settings of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def refused(pattern: str, **config: Any) -> None:
         pass
 
 
+@pytest.mark.kernel
 def test_power_is_switched_and_measured(board: DutlinkBoard) -> None:
     with power_of(read_interval=0.1) as power:
         power.on()
@@ -188,6 +190,7 @@ class TestWhichBoard:
         pattern = r"no DUTLink with serial '1' is connected; there is \[Dutlink 2b23:1012, serial c415a913, port "
         refused(pattern, serial="1")
 
+    @pytest.mark.kernel
     def test_two_boards_and_no_serial_are_refused(self, usb_bench: Bench) -> None:
         with board_on(usb_bench, serial="0000000a") as a, board_on(usb_bench, serial="0000000b") as b:
             refused(r"2 DUTLinks fit.*0000000a.*0000000b.*set serial")
@@ -240,6 +243,7 @@ class TestFaults:
             power.on()  # the sequence has ended before the end of what it may take
             assert board.busy() == 0
 
+    @pytest.mark.kernel
     def test_unplugged_and_plugged_in_again(self, usb_bench: Bench, board: DutlinkBoard) -> None:
         with power_of() as power:
             power.on()
@@ -251,6 +255,54 @@ class TestFaults:
             assert not board.is_powered
             power.on()
             assert board.is_powered
+
+    @pytest.mark.kernel
+    def test_unplugged_while_it_measures(self, usb_bench: Bench, board: DutlinkBoard) -> None:
+        with power_of(read_interval=0.1) as power:
+            readings = power.read()
+            next(readings)
+            usb_bench.unplug(board)
+            with pytest.raises(DriverError, match="c415a913"):
+                for _ in readings:
+                    pass
+            usb_bench.plug(board)
+            assert next(power.read()).voltage == 0
+
+    @pytest.mark.kernel
+    def test_unplugged_in_a_power_sequence(self, usb_bench: Bench, board: DutlinkBoard) -> None:
+        board.scale = 1
+        board.fields["power_on"] = b"p1,bL,w200,bZ"  # 20 s
+        failures: list[DriverError] = []
+        with power_of() as power:
+
+            def switch_on() -> None:
+                try:
+                    power.on()
+                except DriverError as e:
+                    failures.append(e)
+
+            start = time.monotonic()
+            thread = threading.Thread(target=switch_on)
+            thread.start()
+            until(lambda: "power on" in board.history)
+            usb_bench.unplug(board)
+            thread.join(15)
+            assert time.monotonic() - start < 15
+            assert "disconnected" in str(failures[0])
+            board.scale = 100
+            usb_bench.plug(board)
+            power.on()
+            assert board.is_powered
+
+    def test_brown_out_is_noticed(
+        self, usb_bench: Bench, board: DutlinkBoard, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with power_of() as power:
+            power.on()
+            usb_bench.unplug(board)
+            usb_bench.plug(board)  # another address, and all states are lost
+            assert power.state() == "off"
+        assert "was away: the DUT's power and storage are off now" in caplog.text
 
     def test_unplugged_in_the_middle_of_a_request(self, usb_bench: Bench, board: DutlinkBoard) -> None:
         with power_of() as power:

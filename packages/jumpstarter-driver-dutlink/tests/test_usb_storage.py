@@ -60,6 +60,7 @@ def storage(**config: Any) -> Generator[StorageMuxFlasherClient]:
         yield client
 
 
+@pytest.mark.kernel
 def test_flashed_image_boots(board: DutlinkBoard, image: Path, tmp_path: Path) -> None:
     packed = tmp_path / "image.gz"
     packed.write_bytes(gzip.compress(image.read_bytes(), 1))
@@ -116,6 +117,7 @@ class TestFaults:
                 client.flash(image)
             assert "storage dut" not in board.history
 
+    @pytest.mark.kernel
     def test_another_disk_is_never_taken(self, usb_bench: Bench, image: Path, tmp_path: Path) -> None:
         board = DutlinkBoard()
         usb_bench.plug(board)
@@ -136,6 +138,7 @@ class TestFaults:
             client.flash(image)
         assert path.read_bytes().startswith(b"backup")
 
+    @pytest.mark.kernel
     def test_mux_that_does_not_turn(self, board: DutlinkBoard, image: Path) -> None:
         with storage() as client:
             client.host()

@@ -69,6 +69,7 @@ def refused(pattern: str, **config: Any) -> None:
         pass
 
 
+@pytest.mark.kernel
 def test_card_is_flashed_and_handed_over(board: SdWireBoard, image: Path) -> None:
     with sdwire() as client:
         assert client.state() == "dut"
@@ -84,6 +85,7 @@ def test_card_is_flashed_and_handed_over(board: SdWireBoard, image: Path) -> Non
         assert board.side == "host"
 
 
+@pytest.mark.kernel
 def test_two_boards_keep_their_own_cards(usb_bench: Bench, image: Path, tmp_path: Path) -> None:
     one = plug(usb_bench, SdWireBoard("one", card=card(tmp_path, "one")), hub=1)
     two = plug(usb_bench, SdWireBoard("two", card=card(tmp_path, "two")), hub=2)
@@ -103,6 +105,7 @@ def test_factory_ids_need_their_serial(usb_bench: Bench, image: Path, tmp_path: 
         assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
 
 
+@pytest.mark.kernel
 def test_third_generation(usb_bench: Bench, image: Path, tmp_path: Path) -> None:
     board = SdWire3(card(tmp_path))
     usb_bench.plug(board)
@@ -168,6 +171,7 @@ class TestFaults:
                 client.flash(image)
             assert board.reader.written == 0
 
+    @pytest.mark.kernel
     def test_mux_that_does_not_move_the_card(self, board: SdWireBoard, image: Path) -> None:
         with sdwire(storage_timeout=SHORT) as client:
             client.flash(image, to_dut=False)

@@ -1,9 +1,25 @@
-"""Plugin of pytest for the tests that run in the lab (`-p jumpstarter_testing.lab`): udev, as on a real machine."""
+"""Plugin of pytest for the tests that run in the lab (`-p jumpstarter_testing.lab`): udev, as on a real machine.
+
+Tests of `usb_bench` run outside of the lab as well. Python is slow in it, so `--sample` takes of these only the ones
+that are marked `kernel`: those to which a real kernel can add something.
+"""
 
 import subprocess
 from collections.abc import Generator
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sample", action="store_true", help="of the tests with usb_bench, those marked kernel only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--sample"):
+        return
+    left_out = [item for item in items if "lab" not in item.path.parts and item.get_closest_marker("kernel") is None]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", autouse=True)

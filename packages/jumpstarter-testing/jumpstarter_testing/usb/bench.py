@@ -90,6 +90,7 @@ class FakeBench:
             path = self._hub(hub) / name
             numbers = (hub + 1, int(name.rpartition(".")[2]))
             attachment = Attachment(device, 1, self._address, numbers)
+            device.queued.clear()
             device.powered_up()
             port = device.port = self._ports[device] = _Port(attachment, path)
             self._describe(

@@ -22,7 +22,7 @@ class MassStorage(EmulatedDevice):
     manufacturer, name = "SanDisk", "3.2 Gen 1"
     speed = HIGH
     interfaces = interface(0, (8, 6, 0x50), [(0x81, BULK, 512), (0x02, BULK, 512)])
-    inquiry = b"SanDisk 3.2Gen1         1.00"
+    inquiry = b"SanDisk 3.2 Gen 1       1.00"
 
     def __init__(self, path: Path, serial: str = "5B4C0AB025C0", *, present: bool = True) -> None:
         super().__init__(serial)

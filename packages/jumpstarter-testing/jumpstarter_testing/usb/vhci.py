@@ -190,6 +190,7 @@ class KernelBench:
             device.port = self._plugs[device] = plug
         if isinstance(device, DutlinkBoard):
             device.move_stick = lambda to_host: self._move_stick(device, to_host)
+        device.queued.clear()
         device.powered_up()
         plug.start()
         arguments = f"{plug.number} {plug.kernels.fileno()} {plug.number + 1} {device.speed}"

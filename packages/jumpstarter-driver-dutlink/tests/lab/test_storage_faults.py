@@ -1,0 +1,97 @@
+"""What only real block devices do: full, protected, broken, mounted, pulled."""
+
+import subprocess
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from jumpstarter.client.core import DriverError
+from jumpstarter.common.utils import serve
+from jumpstarter_driver_dutlink.driver import DutlinkStorageMux
+from jumpstarter_driver_storage.client import StorageMuxFlasherClient
+from jumpstarter_testing.usb.dutlink import DutlinkBoard
+from jumpstarter_testing.usb.storage import MassStorage
+from jumpstarter_testing.usb.vhci import KernelBench
+from jumpstarter_testing.waiting import until
+
+LINK = Path("/dev/disk/by-id/usb-SanDisk_3.2_Gen_1_5B4C0AB025C0-0:0")
+
+
+@pytest.fixture
+def storage(board: DutlinkBoard) -> Generator[StorageMuxFlasherClient]:
+    driver = DutlinkStorageMux(off_seconds=0.1, storage_leeway=0, storage_device=str(LINK), storage_timeout=30)
+    with serve(driver) as client:
+        assert isinstance(client, StorageMuxFlasherClient)
+        yield client
+
+
+def test_broken_protected_and_small_sticks_are_named(
+    storage: StorageMuxFlasherClient, board: DutlinkBoard, stick: MassStorage, image: Path
+) -> None:
+    stick.bad_blocks = range(3000, 3001)
+    with pytest.raises(DriverError, match=r"/dev/sd. at byte \d+ .*input/output error"):
+        storage.flash(image)
+    stick.bad_blocks = range(0)
+    assert storage.state() == "host"
+    with pytest.raises(DriverError, match="incomplete"):
+        storage.dut()
+    assert board.mux == "host"
+    storage.off()
+    stick.is_protected = True
+    with pytest.raises(DriverError, match="read-only"):
+        storage.flash(image)
+    stick.is_protected = False
+    storage.off()
+    large = image.with_name("large")
+    with large.open("wb") as file:
+        file.write(image.read_bytes() * 5)
+    with pytest.raises(DriverError, match="does not fit"):
+        storage.flash(large)
+    storage.flash(image)
+    assert board.mux == "dut"
+
+
+def test_mounted_stick_stays_at_the_host(storage: StorageMuxFlasherClient, board: DutlinkBoard, tmp_path: Path) -> None:
+    storage.host()
+    until(LINK.exists)
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(LINK)], check=True)
+    subprocess.run(["mount", str(LINK), str(mountpoint)], check=True)
+    try:
+        with pytest.raises(DriverError, match=f"in use on this host: mounted on {mountpoint}"):
+            storage.dut()
+        assert board.mux == "host"
+        (mountpoint / "file").write_text("written back when the stick leaves")
+    finally:
+        subprocess.run(["umount", str(mountpoint)], check=True)
+    storage.dut()
+    assert board.mux == "dut"
+
+
+def test_board_pulled_in_the_middle_of_a_flash(
+    usb_bench: KernelBench, storage: StorageMuxFlasherClient, board: DutlinkBoard, stick: MassStorage, image: Path
+) -> None:
+    pulled = threading.Event()
+
+    def pull(written: int) -> None:
+        if written > 1000 and not pulled.is_set():
+            pulled.set()
+            threading.Thread(target=lambda: (usb_bench.unplug(stick), usb_bench.unplug(board))).start()
+
+    stick.on_write = pull
+    with pytest.raises(DriverError) as error:
+        storage.flash(image)
+    assert "sd" in str(error.value)
+    assert pulled.is_set()
+    until(lambda: usb_bench.find(board) is None)
+    stick.on_write = None
+    usb_bench.plug(board)
+    with pytest.raises(DriverError, match="incomplete"):
+        storage.dut()
+    assert board.mux != "dut"
+    result = storage.flash(image)
+    assert result is not None
+    assert stick.path.read_bytes()[: image.stat().st_size] == image.read_bytes()
+    assert board.mux == "dut"
