@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
+from ..common.exceptions import DeviceAbsentError
 from .failures import usb_failure
 from .host import UsbHost, current_host
 from .listing import UsbDevice
@@ -49,11 +50,15 @@ class UsbLink:
                 return now
             self.let_go()
             devices = self.host.devices()
-            self._device = found = self._match.find(devices)
             if before is None:
+                self._device = found = self._match.find(devices)
                 self._match = self._match.pinned(found, devices)
-            else:
-                self.returns += 1
+                return found
+            try:
+                self._device = found = self._match.find(devices)
+            except DeviceAbsentError as e:
+                raise DeviceAbsentError(f"{before}: disconnected; {e.message}", e.hint) from None
+            self.returns += 1
             return found
 
     def is_for(self, device: UsbDevice) -> bool:

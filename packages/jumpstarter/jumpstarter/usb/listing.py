@@ -85,9 +85,12 @@ def read_devices(sysfs: Path) -> list[UsbDevice]:
 
 
 def read_device(link: Path) -> UsbDevice | None:
-    """The device behind a directory of sysfs; None if it is not there."""
+    """The device behind a directory of sysfs; None if it is not there, not yet, or not whole any more."""
     try:
         path = link.resolve(strict=True)
+        interfaces = tuple(_interfaces(path))
+        if (count := _text(path / "bNumInterfaces")) and int(count) > len(interfaces):
+            return None  # it is being plugged in or out
         return UsbDevice(
             path=path,
             port=path.name,
@@ -99,7 +102,7 @@ def read_device(link: Path) -> UsbDevice | None:
             name=_text(path / "product"),
             bus=_number(path / "busnum", 10),
             address=_number(path / "devnum", 10),
-            interfaces=tuple(_interfaces(path)),
+            interfaces=interfaces,
         )
     except (OSError, ValueError):  # it left while it was read
         return None
