@@ -47,6 +47,30 @@ SERVES = re.compile(r"\bjmp run\b|\bforward-(tcp|unix)\b")
 PATIENCE = 30.0
 """Seconds until a command counts as stuck."""
 
+EMULATED = """\
+import sys
+if "run" in sys.orig_argv:  # the process of an exporter
+    from pathlib import Path
+    from jumpstarter.usb import use_host
+    from jumpstarter_testing.usb.bench import FakeBench
+    from jumpstarter_testing.usb.dutlink import DutlinkBoard
+    from jumpstarter_testing.usb.sdwire import SdWireBoard
+    from jumpstarter_testing.usb.storage import MassStorage
+    bench = FakeBench()
+    entered = use_host(bench.host)
+    entered.__enter__()
+    medium = bench.root / "medium"
+    medium.write_bytes(bytes(1 << 20))
+"""
+"""Run by Python before anything else: it plugs in the hardware that a README is of."""
+
+HARDWARE = {
+    "jumpstarter-driver-dutlink": "    bench.plug(DutlinkBoard('c415a913', stick=MassStorage(medium)))\n",
+    "jumpstarter-driver-sdwire": (
+        "    board = SdWireBoard('sd-wire_01', card=medium)\n    bench.plug(board.reader)\n    bench.plug(board)\n"
+    ),
+}
+
 WITH_CLIENT = """\
 import sys
 from jumpstarter.utils.env import env
@@ -290,6 +314,7 @@ def reader() -> Generator[Reader]:
             "XDG_RUNTIME_DIR": str(directory),
             "UV_CACHE_DIR": cache.strip(),
             "UV_OFFLINE": "1",
+            "JMP_LOCK_DIR": str(directory),
         }
         yield Reader(directory, environment, stack)
 
@@ -300,6 +325,9 @@ def reader() -> Generator[Reader]:
 def test_what_a_readme_shows_is_so(path: Path) -> None:
     text = path.read_text().replace("8080", str(free_port()))
     with reader() as somebody:
+        if (hardware := HARDWARE.get(path.parent.name)) is not None:
+            somebody.write("home/sitecustomize.py", EMULATED + hardware)
+            somebody.environment["PYTHONPATH"] = str(somebody.directory / "home")
         for block in blocks(text.replace("/tmp/", f"{somebody.directory}/")):
             somebody.follow(block)
 
