@@ -174,10 +174,16 @@ class Lab:
     @contextmanager
     def exporter(self, *options: str | Path, config: Path | None = None, **environment: str) -> Generator[Exporter]:
         """`jmp run`, ready for clients."""
+        with self.started(*options, config=config, **environment) as exporter:
+            exporter.wait_ready()
+            yield exporter
+
+    @contextmanager
+    def started(self, *options: str | Path, config: Path | None = None, **environment: str) -> Generator[Exporter]:
+        """`jmp run`."""
         process = self.start("jmp", "run", "--exporter-config", config or self.config, *options, **environment)
         exporter = Exporter(process)
         try:
-            exporter.wait_ready()
             yield exporter
         finally:
             process.kill()

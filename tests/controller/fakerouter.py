@@ -120,6 +120,8 @@ class FakeRouter:
         self.port = port
         self.streams = 0
         """Calls that were let in so far."""
+        self.seen: list[str] = []
+        """Their tokens."""
         self.refused: list[str] = []
         """Why others were not."""
 
@@ -168,6 +170,7 @@ class FakeRouter:
         claims = decode_token(tokens[0][7:], self._secret)
         if claims.get("iss") != ISSUER or AUDIENCE not in claims.get("aud", []):
             raise ValueError("token is not for this router")
+        self.seen.append(tokens[0][7:])
         return claims["sub"]
 
     def _stream(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:

@@ -72,7 +72,8 @@ def get_exporters(
     if unknown := things - {"leases", "online", "status"}:
         raise click.UsageError(f"--with {sorted(unknown)[0]}: known are leases, online and status")
     config = need_client(client_config, client)
-    exporters = config.list_exporters(filter=joined(selectors)).exporters
+    found = config.list_exporters(filter=joined(selectors)).exporters
+    exporters = sorted(found, key=lambda exporter: exporter.name)
     held = {lease.exporter: lease for lease in config.list_leases().leases} if "leases" in things else {}
     if output == "name":
         for exporter in exporters:

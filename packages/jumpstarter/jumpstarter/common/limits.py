@@ -203,7 +203,7 @@ TCP_OPTIONS: list[tuple[str, int | str]] = [
 SERVICE_OPTIONS: list[tuple[str, int | str]] = [
     *TCP_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # which is how long a connection may take
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
 """Client options for controllers and routers; who uses them waits between attempts."""
@@ -220,7 +220,7 @@ LEASE_POLL = 4.0
 RELEASE_LEASE = 30.0
 """Seconds that a client takes at most to give its lease back."""
 
-REFUSALS = 5
+REFUSALS = 4
 """Refusals of a token that worked before, one after the other, until the exporter believes them."""
 
 MAX_TUNNELS = 256

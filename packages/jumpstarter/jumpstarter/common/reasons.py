@@ -15,7 +15,7 @@ _REASONS = (
     ("No such file or directory", "there is no such socket; is it running?"),
     ("lookup|[Nn]ame not found|resolv", "the host name is not known; check its spelling"),
     ("unreachable|No route", "there is no way to that host; is the network up?"),
-    ("[Tt]imed? ?out|[Dd]eadline", "no answer in time; is it running, and an exporter?"),
+    ("[Tt]imed? ?out|[Dd]eadline|Handshake read failed", "no answer in time; is it running, and an exporter?"),
 )
 
 _LOST = (

@@ -27,7 +27,7 @@ from ..common.limits import CONTROLLER_ANSWER, CONTROLLER_RETRY, LEAVE_CONTROLLE
 from ..common.reasons import plain_reason
 from ..common.services import identity
 from ..common.text import one_line
-from ..streams.channels import open_channel
+from ..streams.channels import asked, open_channel
 
 if TYPE_CHECKING:
     from ..config.exporter import ExporterConfigV1Alpha1
@@ -150,10 +150,10 @@ class Controller:
         call = stub.Status(pb.StatusRequest())
         try:
             with fail_after(CONTROLLER_ANSWER):
-                status = await call.read()
+                status = await asked(call.read)
             while status is not grpc.aio.EOF:
                 self._take(stub, status)
-                status = await call.read()
+                status = await asked(call.read)
         finally:
             call.cancel()
 
@@ -209,49 +209,53 @@ class Controller:
         """Tell every change of the session's status, in order; the newest only while that fails."""
         board = self._session.status
         report, backoff = board.current, Backoff(*CONTROLLER_RETRY)
+        told: StatusReport | None = None
         while True:
             try:
-                await self._report(stub, report)
-            except grpc.aio.AioRpcError as e:
-                if e.code() is grpc.StatusCode.UNIMPLEMENTED:
+                if told is None or (told.status, told.message) != (report.status, report.message):
+                    await self._report(stub, report)
+            except (grpc.aio.AioRpcError, OSError) as e:
+                if isinstance(e, grpc.aio.AioRpcError) and e.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return
-                logger.debug("status %s could not be told: %s", report.status.name, e.details())
+                logger.debug("status %s could not be told: %s", report.status.name, e)
                 await sleep(backoff.after())
                 report = board.current
                 continue
             backoff = Backoff(*CONTROLLER_RETRY)
-            self._reported = report.version
+            told, self._reported = report, report.version
             self.changes.notify()
             report = await board.next(report.version)
 
     async def _report(self, stub: Any, report: StatusReport) -> None:
         request = pb.ReportStatusRequest(status=report.status.name_on_wire, message=report.message)
-        await stub.ReportStatus(request, timeout=CONTROLLER_ANSWER)
+        await asked(lambda: stub.ReportStatus(request, timeout=CONTROLLER_ANSWER))
 
     async def release(self, lease: str) -> None:
         """Tell that a lease has ended, until the controller has understood."""
         backoff = Backoff(*CONTROLLER_RETRY)
         while self._is_in(lease):
             stub = await self.connected()
+            if not self._is_in(lease):
+                return
             try:
                 await self._release(stub, lease)
-            except grpc.aio.AioRpcError as e:
-                if e.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION):
-                    return
-                logger.debug("lease %s could not be released: %s", lease, e.details())
+            except (grpc.aio.AioRpcError, OSError) as e:
+                logger.debug("lease %s could not be released: %s", lease, e)
             with move_on_after(backoff.after()):
                 await self.changes.until(lambda: not self._is_in(lease))
 
     async def _release(self, stub: Any, lease: str) -> None:
         try:
-            await stub.ReleaseLease(pb.ReleaseLeaseRequest(name=lease), timeout=CONTROLLER_ANSWER)
+            request = pb.ReleaseLeaseRequest(name=lease)
+            await asked(lambda: stub.ReleaseLease(request, timeout=CONTROLLER_ANSWER))
         except grpc.aio.AioRpcError as e:
             if e.code() not in _CANNOT_RELEASE:
                 raise
             status = self._session.status.current.status
             busy = "EXPORTER_STATUS_AFTER_LEASE_HOOK"  # free it must not seem before the lease is released
             wire = busy if status.name == "AVAILABLE" else status.name_on_wire
-            await stub.ReportStatus(pb.ReportStatusRequest(status=wire, release_lease=True), timeout=CONTROLLER_ANSWER)
+            report = pb.ReportStatusRequest(status=wire, release_lease=True)
+            await asked(lambda: stub.ReportStatus(report, timeout=CONTROLLER_ANSWER))
             await self._report(stub, self._session.status.current)
 
     def _is_in(self, lease: str) -> bool:
@@ -286,6 +290,6 @@ class Controller:
         if self._stub is None:
             return
         try:
-            await call()
-        except grpc.aio.AioRpcError as e:
-            logger.debug("the controller could not be told: %s", e.details())
+            await asked(call)
+        except (grpc.aio.AioRpcError, OSError) as e:
+            logger.debug("the controller could not be told: %s", e)

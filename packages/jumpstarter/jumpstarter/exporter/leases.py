@@ -13,8 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, create_task_group, move_on_after
-from anyio.abc import TaskGroup
+from anyio import CancelScope, create_task_group, move_on_after, sleep_forever
 
 from ..common.changes import Changes, first_of
 from ..common.enums import HOOK_WARNING_PREFIX, ExporterStatus
@@ -74,14 +73,24 @@ class LeaseLife:
         self._changes.notify()
 
     async def run(self) -> None:
-        """Serve leases. It ends by itself, and not before the devices are taken back."""
-        with CancelScope(shield=True):
-            async with create_task_group() as tasks:
-                tasks.start_soon(self._pass_changes_on)
-                try:
-                    await self._leases(tasks)
-                finally:
-                    tasks.cancel_scope.cancel()
+        """Serve leases until told to stop, by a cancellation too; not before the devices are taken back does it end."""
+        async with create_task_group() as watching:
+            watching.start_soon(self._stop_when_cancelled)
+            with CancelScope(shield=True):
+                async with create_task_group() as tasks:
+                    tasks.start_soon(self._pass_changes_on)
+                    tasks.start_soon(self._release_done)
+                    try:
+                        await self._leases()
+                    finally:
+                        tasks.cancel_scope.cancel()
+            watching.cancel_scope.cancel()
+
+    async def _stop_when_cancelled(self) -> None:
+        try:
+            await sleep_forever()
+        finally:
+            self.stop()
 
     async def _pass_changes_on(self) -> None:
         seen: object = self
@@ -89,17 +98,26 @@ class LeaseLife:
             seen = await self._controller.changes.until(lambda seen=seen: self._news(seen))
             self._changes.notify()
 
+    async def _release_done(self) -> None:
+        """Have the controller end the leases that their clients have ended, whenever it says that we are in one."""
+        while True:
+            await self._controller.release(await self._changes.until(self._done_lease))
+
+    def _done_lease(self) -> str:
+        assignment = self._controller.assignment
+        return assignment.lease if assignment is not None and assignment.lease in self._done else ""
+
     def _news(self, seen: object) -> object:
         state = (self._controller.assignment, self._controller.is_connected, self._controller.refusal)
         return None if state == seen else state
 
     # one after the other
 
-    async def _leases(self, tasks: TaskGroup) -> None:
+    async def _leases(self) -> None:
         try:
             self._offer()
             while assignment := await self._next():
-                await self._serve(assignment, tasks)
+                await self._serve(assignment)
                 if self._config.exit_on_lease_end:
                     return
         finally:
@@ -130,7 +148,7 @@ class LeaseLife:
 
     # one lease
 
-    async def _serve(self, assignment: Assignment, tasks: TaskGroup) -> None:
+    async def _serve(self, assignment: Assignment) -> None:
         """Follow a lease from its beginning to its end."""
         holder = Holder(principal=assignment.lease, user=assignment.client, purpose=f"lease {assignment.lease}")
         tenure = Tenure(self._ownership, holder, assignment.lease)
@@ -141,16 +159,20 @@ class LeaseLife:
             tunnels = Tunnels(self._controller, self._config, assignment.lease, self._changes)
             tunnelling.start_soon(tunnels.run, socket)
             with self._held(tenure):
-                if await self._prepare(assignment, tenure):
-                    gate.open()
-                    await self._until_over(assignment, tenure, tunnels)
-                await self._take_back(assignment, tenure)
+                try:
+                    if await self._prepare(assignment, tenure):
+                        gate.open()
+                        await self._until_over(assignment, tenure, tunnels)
+                finally:
+                    with CancelScope(shield=True):
+                        self._ownership.end(tenure, "the exporter failed")  # unless it has ended
+                        await self._take_back(assignment, tenure)
             if self._controller.assignment == assignment:
                 await self._show_end(tunnels)
             tunnelling.cancel_scope.cancel()
         if self._controller.assignment == assignment and not self._is_stopping:
             self._done.append(assignment.lease)
-            tasks.start_soon(self._controller.release, assignment.lease)
+            self._changes.notify()
 
     @contextmanager
     def _held(self, tenure: Tenure) -> Generator[None]:
@@ -227,15 +249,16 @@ class LeaseLife:
                 return
             left = self._patience(tunnels)
             if left is not None and left <= 0:
-                self._ownership.end(tenure, "the controller is away, and its client has long been gone")
+                gone = "refuses the exporter" if self._controller.refusal is not None else "is away"
+                self._ownership.end(tenure, f"the controller {gone}, and its client is gone")
                 return
-            was_connected, count = self._controller.is_connected, tunnels.count
             with move_on_after(left):
                 await self._changes.until(
-                    lambda was_connected=was_connected, count=count: (
+                    lambda left=left: (
                         tenure.is_over
                         or self._ending(assignment)
-                        or (self._controller.is_connected, tunnels.count) != (was_connected, count)
+                        or (self._patience(tunnels) is None) != (left is None)
+                        or self._patience(tunnels) == 0
                     )
                 )
 
@@ -243,6 +266,8 @@ class LeaseLife:
         """Seconds for which a lease goes on that nobody could end or use; None while somebody could."""
         if tunnels.count or self._controller.is_connected:
             return None
+        if self._controller.refusal is not None:  # nobody can come any more
+            return 0
         return tunnels.last_used + IDLE_SESSION - time.monotonic()
 
     async def _take_back(self, assignment: Assignment, tenure: Tenure) -> None:

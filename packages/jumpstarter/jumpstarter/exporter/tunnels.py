@@ -15,6 +15,7 @@ from ..common.backoff import Backoff
 from ..common.exceptions import ConfigurationError
 from ..common.limits import CONTROLLER_RETRY, MAX_TUNNELS
 from ..common.text import one_line
+from ..streams.channels import asked
 from ..streams.tunnel import carry
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Tunnels:
                 started = time.monotonic()
                 try:
                     await self._listen(stub, tasks, socket)
-                except grpc.RpcError as e:
+                except (grpc.RpcError, OSError) as e:
                     details: Any = e.details() if isinstance(e, grpc.aio.AioRpcError) else e
                     logger.debug("listening for lease %s ended: %s", self._lease, details)
                 await sleep(backoff.after(time.monotonic() - started))
@@ -55,7 +56,7 @@ class Tunnels:
     async def _listen(self, stub: Any, tasks: TaskGroup, socket: Path) -> None:
         call = stub.Listen(pb.ListenRequest(lease_name=self._lease))
         try:
-            async for dial in call:
+            while (dial := await asked(call.read)) is not grpc.aio.EOF:
                 if self.count >= MAX_TUNNELS:
                     logger.warning(
                         "the client of lease %s has %d connections (limit MAX_TUNNELS)", self._lease, self.count

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import socket
 import ssl
 from base64 import b64decode
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from anyio import CancelScope, to_thread
@@ -20,7 +20,7 @@ from ..common.limits import CONNECT_TIMEOUT, SERVICE_OPTIONS
 if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class _Identity(grpc.AuthMetadataPlugin):
@@ -66,6 +66,22 @@ async def make_channel(
         credentials = grpc.composite_channel_credentials(credentials, identity)
     arguments = {**dict(SERVICE_OPTIONS), **options}
     return grpc.aio.secure_channel(endpoint, credentials, options=list(arguments.items()))
+
+
+async def asked(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call on a channel, or a read of one, and await it.
+
+    Raises ConnectionAbortedError where the channel is closed, before or meanwhile: gRPC then cancels whoever waits.
+    """
+    try:
+        return await call()
+    except grpc.aio.UsageError as e:
+        raise ConnectionAbortedError("the channel is closed") from e
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # it was not gRPC
+            raise
+        raise ConnectionAbortedError("the channel was closed") from None
 
 
 def _authorities(tls: TLSConfigV1Alpha1) -> bytes | None:
