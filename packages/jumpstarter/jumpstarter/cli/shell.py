@@ -103,8 +103,9 @@ def shell(
         dial_timeout=dial_timeout,
     )
     configs = {"--exporter-config": exporter_config, "--exporter": exporter}
-    others = {**configs, "--socket": socket, "--tls-grpc": address}
-    options.check_one({**others, "--name": name})
+    addresses = {"--socket": socket, "--tls-grpc": address}
+    options.check_one({**configs, "--name": name, **addresses})
+    others = configs | addresses
     options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
     config = options.load_config(exporter_config, exporter)
     is_leasing = wish != replace(Wish(), exporter=name) or client is not None or client_config is not None
