@@ -32,6 +32,17 @@ def uv() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory, root: Path, uv: str) -> Path:
+    """A folder with the wheel of every package. Tests that use it are in the group `wheels`, to build them once."""
+    folder = tmp_path_factory.mktemp("wheels")
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    command = [uv, "build", "--quiet", "--all-packages", "--wheel", "--out-dir", folder]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return folder
+
+
 Certify = Callable[[Path], tuple[Path, Path]]
 
 
@@ -119,7 +130,7 @@ class Exporter:
         self._ready.set()
 
     def wait_ready(self) -> None:
-        assert self._ready.wait(10), self.lines
+        assert self._ready.wait(60), self.lines
         assert self.address, self.lines
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
@@ -128,8 +139,8 @@ class Exporter:
         return self.wait()
 
     def wait(self) -> int:
-        status = self.process.wait(10)
-        self._reader.join(10)
+        status = self.process.wait(60)
+        self._reader.join(60)
         return status
 
 
@@ -163,7 +174,7 @@ class Lab:
         """Run a command to its end."""
         argv = [str(part) for part in command]
         env = self.environment | environment
-        return subprocess.run(argv, env=env, input=input, capture_output=True, text=True, timeout=15, check=False)
+        return subprocess.run(argv, env=env, input=input, capture_output=True, text=True, timeout=60, check=False)
 
     def start(self, *command: str | Path, **environment: str) -> subprocess.Popen[str]:
         """Start a command."""

@@ -42,7 +42,7 @@ def config(lab: Lab, before: str = "", after: str = "", **options: object) -> Pa
     return lab.write("hooks", text)
 
 
-def wait_for(what: Callable[[], object], timeout: float = 10, explain: Callable[[], object] = lambda: "") -> None:
+def wait_for(what: Callable[[], object], timeout: float = 60, explain: Callable[[], object] = lambda: "") -> None:
     deadline = time.monotonic() + timeout
     while not what():
         assert time.monotonic() < deadline, explain()
@@ -111,7 +111,7 @@ def test_others_wait_until_the_hook_has_ended(lab: Lab):
             (lab.directory / "go").touch()
             while "is ready on" not in process.stderr.readline():
                 pass
-            caller.communicate(timeout=15)
+            caller.communicate(timeout=60)
             assert caller.returncode in (0, 75)
         finally:
             process.terminate()
@@ -154,7 +154,7 @@ def test_end_lease_gives_nobody_the_devices_until_the_hook_succeeds(lab: Lab):
             assert lab.run("jmp", "shell", "--", "j", "power", "on").returncode == 0
         finally:
             process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("options", [(), ("--supervise",)], ids=["alone", "supervised"])
@@ -196,7 +196,7 @@ def test_the_end_of_the_exporter_is_the_end_of_its_hook(lab: Lab, signum: signal
     with process:
         wait_for(lambda: len(sleeping(tag)) == 2)
         process.send_signal(signum)
-        status = process.wait(18)
+        status = process.wait(60)
         assert status == (0 if signum == signal.SIGTERM else -signum)
         wait_for(lambda: not sleeping(tag), timeout=5)
 
@@ -214,4 +214,4 @@ def test_a_supervised_exporter_that_dies_in_a_hook_is_started_again(lab: Lab):
             pass
         assert sleeping(tag) == []
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

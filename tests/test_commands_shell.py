@@ -93,11 +93,11 @@ def test_options_of_the_command_are_its_own(lab: Lab):
 
 
 def test_a_terminated_shell_ends_its_command_and_closes(lab: Lab):
-    process = lab.start("jmp", "shell", "--exporter-config", lab.config, "--", "sh", "-c", "echo up >&2; sleep 60")
+    process = lab.start("jmp", "shell", "--exporter-config", lab.config, "--", "sh", "-c", "echo up >&2; sleep 600")
     assert process.stderr is not None
     assert process.stderr.readline() == "up\n"
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
     process.stderr.close()
     assert not list(lab.directory.glob("jumpstarter-*"))
 
@@ -163,6 +163,7 @@ def test_wrong_use_of_j_is_status_2(lab: Lab):
 
 BROKEN = """\
 from dataclasses import dataclass
+from pathlib import Path
 from jumpstarter.driver import Driver, export
 from jumpstarter_driver_power.driver import PowerInterface
 import time
@@ -177,7 +178,7 @@ class Broken(PowerInterface, Driver):
 
     @export
     def off(self) -> None:
-        print("off", flush=True)
+        Path(__file__).with_name("off").touch()
         time.sleep(30)
 
     @export
@@ -212,13 +213,21 @@ def test_a_driver_that_fails_is_one_harmless_line_and_status_70(lab: Lab, broken
     assert done.stderr == "j: error: power.on: relay on /dev/ttyUSB0: \\x1b[31mgone\\x1b[0m; check the cable\n"
 
 
+def until_off(lab: Lab) -> None:
+    """Wait until the broken driver is called."""
+    deadline = time.monotonic() + 60
+    while not (lab.directory / "off").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_j_with_the_status_of_shells(lab: Lab, broken: Path, signum: signal.Signals):
     with lab.exporter(config=broken):
         process = lab.start("j", "power", "off")
-        time.sleep(0.6)
+        until_off(lab)
         process.send_signal(signum)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signum
     assert said == ""
 
@@ -226,9 +235,9 @@ def test_a_signal_ends_j_with_the_status_of_shells(lab: Lab, broken: Path, signu
 def test_an_exporter_that_dies_in_a_call_is_status_69(lab: Lab, broken: Path):
     with lab.exporter(config=broken) as exporter:
         process = lab.start("j", "power", "off")
-        time.sleep(0.6)
+        until_off(lab)
         exporter.process.kill()
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 69
     assert said.startswith("j: error: power.off: ")
     assert said.count("\n") == 1
@@ -253,7 +262,7 @@ def test_an_interactive_shell_names_the_exporter(lab: Lab, shell: str):
     try:
         assert "[lab-1] " in read_until(master, "[lab-1] ")
         os.write(master, b"j power on && exit 4\n")
-        assert process.wait(10) == 4
+        assert process.wait(60) == 4
     finally:
         process.kill()
         process.wait()
@@ -290,7 +299,7 @@ def test_the_status_says_who_holds_the_exporter_in_local_time(lab: Lab):
 
 
 def read_until(master: int, text: str) -> str:
-    seen, deadline = "", time.monotonic() + 10
+    seen, deadline = "", time.monotonic() + 60
     while text not in seen:
         ready, _, _ = select.select([master], [], [], max(0, deadline - time.monotonic()))
         assert ready, seen

@@ -139,7 +139,7 @@ def gone(pid: int) -> None:
     with suppress(FileNotFoundError):
         left = children(pid)
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while any(Path(f"/proc/{child}").exists() for child in left):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -187,7 +187,7 @@ def test_what_a_dead_exporter_left_running_is_ended_first(lab: Lab, crash: Path)
     tag = f"96{os.getpid()}.1"
     with supervised(lab, crash) as exporter:
         assert exporter.call("spawn", tag).returncode == 0
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while len(running(tag)) != 1:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -203,7 +203,7 @@ def test_the_end_of_the_parent_is_the_end_of_the_exporter(lab: Lab, crash: Path)
     with supervised(lab, crash) as exporter:
         child = exporter.child
         exporter.process.kill()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while Path(f"/proc/{child}").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -229,7 +229,7 @@ def test_a_signal_between_two_starts_ends_it_with_the_failure(lab: Lab, crash: P
         said = [process.stderr.readline() for _ in range(2)]
         assert [line.split("started again in ")[1][0] for line in said] == ["0", "1"]
         process.terminate()
-        assert process.wait(10) == 3
+        assert process.wait(60) == 3
 
 
 def test_a_start_that_fails_is_tried_again(lab: Lab, crash: Path):
@@ -301,14 +301,13 @@ def test_after_both_were_killed_the_next_start_finds_the_place_free(lab: Lab, cr
         child = exporter.child
         os.kill(exporter.process.pid, signal.SIGKILL)
         os.kill(child, signal.SIGKILL)
-        exporter.process.wait(10)
+        exporter.process.wait(60)
         assert (lab.runtime / "crash.sock").exists()
     with supervised(lab, crash) as exporter:
         assert exporter.exporter.stop() == 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 def test_an_exporter_that_does_not_stop_is_killed(lab: Lab, crash: Path):
     with supervised(lab, crash) as exporter:
         child = exporter.child

@@ -83,19 +83,19 @@ def test_every_method_asks_for_the_passphrase(lab: Lab, secret: Path):
         for metadata in attempts:
             for call in calls:
                 with pytest.raises(grpc.RpcError) as refused:
-                    call(b"", metadata=metadata, timeout=5)
+                    call(b"", metadata=metadata, timeout=60)
                 assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
-            for items in [*(stream(b"", metadata=metadata, timeout=5) for stream in streams)]:
+            for items in [*(stream(b"", metadata=metadata, timeout=60) for stream in streams)]:
                 with pytest.raises(grpc.RpcError) as refused:
                     next(items)
                 assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
             with pytest.raises(grpc.RpcError) as refused:
-                next(pipe(iter([b""]), metadata=metadata, timeout=5))
+                next(pipe(iter([b""]), metadata=metadata, timeout=60))
             assert code(refused) is grpc.StatusCode.UNAUTHENTICATED
         right = (("x-jumpstarter-passphrase", SECRET),)
-        assert calls[0](b"", metadata=right, timeout=5)
+        assert calls[0](b"", metadata=right, timeout=60)
         with pytest.raises(grpc.RpcError) as refused:
-            calls[2](b"", metadata=right, timeout=5)
+            calls[2](b"", metadata=right, timeout=60)
         assert code(refused) is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -15,7 +15,6 @@ def package(tmp_path: Path, root: Path) -> Path:
     return tmp_path / "jumpstarter-driver-usb-relay"
 
 
-@pytest.mark.timeout(60)
 def test_tests_of_a_new_driver_pass(package: Path, root: Path) -> None:
     pytest_ini = ["-c", str(root / "pyproject.toml"), "--rootdir", str(package), "-p", "no:cacheprovider"]
     run = subprocess.run(

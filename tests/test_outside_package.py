@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("wheels")]
 
 HARNESS = """\
 apiVersion: jumpstarter.dev/v1alpha1
@@ -155,7 +155,7 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory, root: Path, uv: str) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory, root: Path, uv: str, wheels: Path) -> Iterator[Installation]:
     work = tmp_path_factory.mktemp("outside")
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
 
@@ -164,11 +164,10 @@ def installation(tmp_path_factory: pytest.TempPathFactory, root: Path, uv: str) 
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
     shutil.copytree(root / "tests/outside/lab-harness", work / "lab-harness")
-    wheels, python = work / "wheels", work / "venv/bin/python"
-    run("build", "--quiet", "--all-packages", "--wheel", "--out-dir", wheels, root)
-    run("build", "--quiet", "--wheel", "--out-dir", wheels, work / "lab-harness")
+    python = work / "venv/bin/python"
+    run("build", "--quiet", "--wheel", "--out-dir", work, work / "lab-harness")
     run("venv", "--quiet", "--no-project", "--python", sys.executable, work / "venv")
-    [wheel] = wheels.glob("lab_harness-*.whl")
+    [wheel] = work.glob("lab_harness-*.whl")
     run("pip", "install", "--quiet", "--no-config", "--python", python, "--find-links", wheels, wheel)
     with tmp_directory() as directory:
         yield Installation(python.parent, directory)

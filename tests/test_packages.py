@@ -50,7 +50,7 @@ for entry_point in distribution(sys.argv[1]).entry_points:
 """
 
 Installer = Callable[[str], Path]
-slow_builds = [pytest.mark.slow, pytest.mark.timeout(300)]
+slow_builds = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("wheels")]
 
 
 def project(name: str) -> dict[str, Any]:
@@ -65,14 +65,6 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory, root: Path, uv: str) -> Path:
-    """A folder with the wheel of every package."""
-    folder = tmp_path_factory.mktemp("wheels")
-    run(uv, "build", "--quiet", "--all-packages", "--wheel", "--out-dir", folder, cwd=root)
-    return folder
 
 
 def wheel(wheels: Path, name: str) -> Path:

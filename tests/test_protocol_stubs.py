@@ -18,7 +18,6 @@ from jumpstarter_protocol import (
 )
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.slow
 def test_generated_modules_are_fresh(root: Path, uv: str) -> None:
     env = {**os.environ, "PATH": f"{Path(uv).parent}{os.pathsep}{os.environ['PATH']}"}

@@ -109,7 +109,7 @@ class FakeController:
             stopped = server.stop(None)
             with self.state.changed:
                 self.state.changed.notify_all()
-            stopped.wait(10)
+            stopped.wait(60)
 
     @property
     def is_serving(self) -> bool:

@@ -159,7 +159,7 @@ class FakeRouter:
         """Be gone, with all streams."""
         server, self._server = self._server, None
         if server is not None:
-            server.stop(None).wait(10)
+            server.stop(None).wait(60)
         with self._lock:
             self._waiting.clear()
 

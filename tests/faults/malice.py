@@ -95,4 +95,4 @@ def answering(**answers: Answer) -> Generator[str]:
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        server.stop(0).wait(5)
+        server.stop(0).wait(60)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 BLOCK = 1 << 20
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Service:
@@ -47,7 +47,7 @@ class Service:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._accepting.join(10)
+        self._accepting.join(60)
         for thread in self._threads:
             thread.join(PATIENCE)
 

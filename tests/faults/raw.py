@@ -35,7 +35,7 @@ class Raw:
 
     def stream(self, frames: Iterator[bytes], *metadata: tuple[str, str | bytes]) -> Any:
         """A stream call, with metadata."""
-        return self._channel.stream_stream(self._path("Stream"))(frames, metadata=metadata, timeout=5)
+        return self._channel.stream_stream(self._path("Stream"))(frames, metadata=metadata, timeout=60)
 
     def status(self, method: str, request: bytes) -> tuple[grpc.StatusCode, str]:
         """How a call ends, with what text."""

@@ -95,7 +95,7 @@ def test_a_device_that_takes_nothing_holds_up_who_sends_to_it(bench: Bench):
         before, memory = bench.census(other), Memory(bench.pid)
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        wait_for(bench.events, 5)
+        wait_for(bench.events, 30)
         time.sleep(1)
         so_far = sent[0]
         assert_served(other)
@@ -106,7 +106,7 @@ def test_a_device_that_takes_nothing_holds_up_who_sends_to_it(bench: Bench):
         assert bench.events() == ["stuck was offered 65536"]
         stop.set()
     with bench.connected() as other:
-        wait_for(lambda: not bench.census(other).exceeds(before), 5, lambda: (before, bench.census(other)))
+        wait_for(lambda: not bench.census(other).exceeds(before), 30, lambda: (before, bench.census(other)))
 
 
 def test_a_reader_that_stops_holds_up_the_device_it_reads(bench: Bench):
@@ -136,7 +136,7 @@ def test_those_who_use_a_switch_at_once_are_served_one_after_the_other(bench: Be
     with bench.connected() as one, bench.connected() as other, ThreadPoolExecutor(2) as pool:
         clients = (one, one if own else other)
         for future in [pool.submit(cycle, client, who) for client, who in zip(clients, "ab", strict=True)]:
-            future.result(15)
+            future.result(60)
     steps = bench.events()
     cycles = [[steps[i + j].split() for j in range(3)] for i in range(0, len(steps), 3)]
     assert all([step for _, step in cycle] == ["off", "wait", "on"] for cycle in cycles), steps
@@ -145,6 +145,7 @@ def test_those_who_use_a_switch_at_once_are_served_one_after_the_other(bench: Be
     assert [cycle[0][0] for cycle in cycles] != ["a"] * rounds + ["b"] * rounds, "they were not at it at once"
 
 
+@pytest.mark.alone
 def test_who_blocks_the_event_loop_is_named_within_a_second_and_costs_only_that_time(bench: Bench):
     def named() -> bool:
         return any("Blocker.blocking of driver blocker blocks the event loop" in line for line in bench.exporter.lines)
@@ -157,6 +158,6 @@ def test_who_blocks_the_event_loop_is_named_within_a_second_and_costs_only_that_
         blocking = pool.submit(client.children["blocker"].call, "blocking")
         wait_for(named, 1, lambda: bench.exporter.lines)
         assert not blocking.done()
-        blocking.result(10)
+        blocking.result(60)
         assert time.monotonic() - started < 4.5
         assert_served(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from jumpstarter.client import DriverClient
     from processes import Bench
+
+pytestmark = pytest.mark.alone  # milliseconds count
 
 MOST = 0.005
 """Seconds by which the slowest hundredth of the calls to another driver may change."""
@@ -71,14 +74,14 @@ def percentile(times: Sequence[float], percent: float) -> float:
 @pytest.mark.parametrize("form", FORMS)
 def test_another_driver_is_as_fast_as_ever_while_one_blocks_in(bench: Bench, form: str):
     with bench.connected() as client, ThreadPoolExecutor(1) as pool:
-        probe, blocker = client.children["probe"], client.children["blocker"]
+        probe, blocker = client.children["probe"], client.children["brief_blocker"]
         slowest_hundredth(probe, 0.3)
-        idle = slowest_hundredth(probe, 1.5)
+        idle = slowest_hundredth(probe, 0.9)
         blocking = pool.submit(FORMS[form], blocker)
         time.sleep(0.2)
-        busy = slowest_hundredth(probe, 1.5)
+        busy = slowest_hundredth(probe, 0.9)
         assert not blocking.done(), "it did not block"
-        blocking.result(10)
+        blocking.result(60)
     assert busy - idle < MOST
 
 
@@ -86,5 +89,6 @@ def test_a_coroutine_that_blocks_the_event_loop_is_named(bench: Bench):
     with bench.connected() as client:
         client.children["blocker"].call("blocking")
     log = bench.exporter.lines
-    wait_for(lambda: any("event loop was blocked for 3" in line for line in log), 5, lambda: log)
+    told = re.compile(r"event loop was blocked for [23]\.\d s")  # of 3 s, from when the watchdog looked
+    wait_for(lambda: any(map(told.search, log)), 30, lambda: log)
     assert any("Blocker.blocking of driver blocker blocks the event loop" in line for line in log)

@@ -123,7 +123,7 @@ def test_a_device_is_found_without_a_call(lab: Lab, write: Write) -> None:
     device = lab.directory / "tty"
     with lab.exporter(config=write(port=port(device=str(device)))) as exporter:
         device.touch()
-        wait_for(lambda: "driver port is ready" in said(exporter), 4)
+        wait_for(lambda: "driver port is ready" in said(exporter), 30)
         assert "port reset" in events(lab)
 
 
@@ -192,7 +192,7 @@ def test_a_constructor_that_hangs_does_not_keep_the_others(lab: Lab, write: Writ
             with pytest.raises(Exception, match="absent: it is still being made after 1 s"):
                 root.port.call("ping")
             go.touch()
-            assert wait_for(lambda: root.port.call("ping"), 5) == "pong"
+            assert wait_for(lambda: root.port.call("ping"), 30) == "pong"
         assert events(lab).count("port make") == 1
         assert exporter.stop() == 0
     assert "port closed" in events(lab)
@@ -342,7 +342,7 @@ def test_a_driver_that_hangs_or_fails_keeps_no_other_from_closing(lab: Lab, writ
     config = write(group={"children": children}, bad=bad, last=port(fail_close="hang"), after=port(), second=second)
     with lab.exporter(config=config) as exporter:
         exporter.process.send_signal(signal.SIGTERM)
-        assert exporter.process.wait(20) == 70
+        assert exporter.process.wait(60) == 70
         exporter.wait()
     closing = sorted(event for event in events(lab) if "close" in event)
     both = [f"{name} {event}" for name in ("after", "group.good") for event in ("close", "closed")]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from conftest import StartBench
     from processes import Bench
 
+pytestmark = pytest.mark.alone  # who is served while the exporter has much to do
+
 FLOOD_SECONDS = 1.0
 
 LIMITS = {http2.continuations: 192 * MIB, http2.garbage: 384 * MIB}

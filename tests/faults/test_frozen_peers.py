@@ -78,7 +78,7 @@ def test_clients_that_freeze_or_vanish_are_let_go(start: StartBench):
         # gRPC may not notice that somebody froze who had so much to read that its ping was not even sent
         for client in frozen:
             client.process.kill()
-        wait_for(lambda: all(noted(bench, "flood") for bench in benches) or _unserved(observers), 5)
+        wait_for(lambda: all(noted(bench, "flood") for bench in benches) or _unserved(observers), 30)
         assert all(client.process.poll() is None for client in idle)
         for bench, observer, old in zip(benches, observers, before, strict=True):
             _assert_left(bench, observer, old)
@@ -100,11 +100,10 @@ def _assert_left(bench: Bench, observer: DriverClient, before: Census) -> None:
     allowed = replace(
         before, descriptors=before.descriptors + 3, tasks=before.tasks + 8, threads=before.threads + SPARE_THREADS
     )
-    wait_for(lambda: not bench.census(observer).exceeds(allowed), 5, lambda: (before, bench.census(observer)))
+    wait_for(lambda: not bench.census(observer).exceeds(allowed), 30, lambda: (before, bench.census(observer)))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("secured", [False, True], ids=["tcp", "tls"])
 def test_connections_that_say_nothing_or_little_are_dropped(start: StartBench, secured: bool):
     def drip(sock: socket.socket, greeting: bytes) -> None:
@@ -120,7 +119,7 @@ def test_connections_that_say_nothing_or_little_are_dropped(start: StartBench, s
         with suppress(ConnectionError):
             for part in greeting:
                 drip(sock, part)
-            sock.settimeout(20)
+            sock.settimeout(60)
             while sock.recv(1000):  # the server's own greeting
                 pass
         return time.monotonic() - opened
@@ -141,7 +140,7 @@ def test_connections_that_say_nothing_or_little_are_dropped(start: StartBench, s
             for seconds in [*(dropped.result() for dropped in dropping), *map(until_dropped, silent)]:
                 assert 5 < seconds < 17
         allowed = replace(before, threads=before.threads + SPARE_THREADS)
-        wait_for(lambda: not bench.census(bystander).exceeds(allowed), 5, lambda: (before, bench.census(bystander)))
+        wait_for(lambda: not bench.census(bystander).exceeds(allowed), 30, lambda: (before, bench.census(bystander)))
         assert_served(bystander)
 
 
@@ -153,7 +152,6 @@ def assert_told(client: Client, timeout: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_an_exporter_that_freezes_is_noticed(start: StartBench):
     with ExitStack() as stack:
         benches = [stack.enter_context(start(transport)) for transport in TRANSPORTS]
@@ -181,7 +179,6 @@ def test_an_exporter_that_freezes_is_noticed(start: StartBench):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 def test_a_port_where_nobody_answers_is_told(lab: Lab):
     with ExitStack() as stack:
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -199,7 +196,7 @@ def test_a_port_where_nobody_answers_is_told(lab: Lab):
             for seconds in pool.map(_seconds_to_fail, endpoints):
                 assert 5 < seconds < 15
         for command in commands:
-            _, errors = command.communicate(timeout=15)
+            _, errors = command.communicate(timeout=60)
             assert command.returncode == 69, errors
             assert errors.count("\n") == 1, errors
             assert f"no exporter answers at {address}" in errors, errors

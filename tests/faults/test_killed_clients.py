@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Lab
 
+pytestmark = pytest.mark.alone  # what has to be seen within a second
+
 SOON = 1.0
 LEFT = 5.0
 """Seconds until everything is as it was."""
@@ -38,7 +40,7 @@ def kill_in(bench: Bench, role: str) -> None:
     arguments = ["0.5"] if role == "sleep" else []
     with bench.role(role, *arguments) as client:
         assert client.line() == "busy"
-        wait_for(lambda: role == "logs" or len(bench.events()) > before, 5)
+        wait_for(lambda: role == "logs" or len(bench.events()) > before, 30)
         client.process.kill()
 
         def told() -> bool:
@@ -50,7 +52,7 @@ def kill_in(bench: Bench, role: str) -> None:
 
 def test_a_call_of_a_killed_client_has_the_driver_until_it_ends(bench: Bench):
     with bench.connected() as other, bench.role("sleep", "1") as client:
-        wait_for(bench.events, 5)
+        wait_for(bench.events, 30)
         client.process.kill()
         client.process.wait()
         time.sleep(0.2)
@@ -62,7 +64,7 @@ def test_a_call_that_waits_never_starts_for_a_killed_client(bench: Bench):
     with bench.connected() as other:
         with bench.role("sleep", "1") as first, bench.role("sleep", "1") as second:
             assert (first.line(), second.line()) == ("busy", "busy")
-            wait_for(bench.events, 5)
+            wait_for(bench.events, 30)
             time.sleep(0.3)  # the second one waits for the first
             first.process.kill()
             second.process.kill()
@@ -92,7 +94,7 @@ def test_the_killed_child_of_a_shell_ends_what_it_was_in(lab: Lab):
     script = f"python {here / 'faultclients.py'} sleep_async & echo $! > {lab.directory}/pid; wait $!"
     shell = lab.start("jmp", "shell", "--exporter-config", config, "--", "sh", "-c", script)
     with shell:
-        wait_for(lambda: record.exists() and "sleep_async began" in record.read_text(), 10)
+        wait_for(lambda: record.exists() and "sleep_async began" in record.read_text(), 30)
         os.kill(int((lab.directory / "pid").read_text()), signal.SIGKILL)
         wait_for(lambda: "sleep_async ended by CancelledError" in record.read_text(), SOON, record.read_text)
         assert shell.wait(LEFT) == 128 + signal.SIGKILL

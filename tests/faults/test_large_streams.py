@@ -33,7 +33,6 @@ def download(port: int, stalls: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 128, 4), ("unix", 128, 4)]
 )
@@ -51,7 +50,6 @@ def test_a_large_upload_arrives_in_bounded_memory(start: StartBench, way: str, t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     ("way", "total", "stalls"), [("tcp", 1024, 0), ("unix", 1024, 0), ("tcp", 128, 4), ("unix", 128, 4)]
 )
@@ -99,12 +97,12 @@ def test_a_program_that_answers_after_the_end_is_heard(start: StartBench, transp
         received = digest_of(sock)
         sock.sendall(received.encode())
         sock.close()
-        wait_for(lambda: service.outcomes, 5)
+        wait_for(lambda: service.outcomes, 30)
     assert service.outcomes == [(received, received)]
 
 
 def test_200_connections_at_once_each_get_their_own_bytes(start: StartBench, transport: str):
-    together = threading.Barrier(200, timeout=15)
+    together = threading.Barrier(200, timeout=60)
 
     def talk(number: int) -> bool:
         mine = f"{number:06}".encode() * 1000

@@ -42,7 +42,7 @@ class Bystander:
     def _run(self) -> None:
         try:
             while not self._stop.wait(0.05):
-                assert_served(self._client)
+                assert_served(self._client, within=3)  # thousands of requests come before each of its own
         except BaseException as e:  # noqa: BLE001 raised below
             self._failure = e
 
@@ -57,7 +57,7 @@ class Bystander:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("way", "connections", "allowed"),
     [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 4, LOCAL_STREAMS)],
@@ -69,7 +69,7 @@ def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
         assert_served(client)
         with bench.role("many_streams", "100", str(connections)) as few:
             assert json.loads(few.line()) == {"open": 100}
-        wait_for(lambda: len(ends(bench)) == 100, 5)
+        wait_for(lambda: len(ends(bench)) == 100, 30)
         before, memory = bench.census(client), Memory(bench.pid)
         with Bystander(client):
             with bench.role("many_streams", str(MANY), str(connections)) as greedy:
@@ -81,8 +81,8 @@ def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
                 assert refused == MANY - allowed
                 assert memory.growth < 64 * MIB, memory.growth
                 greedy.process.kill()
-            wait_for(lambda: len(ends(bench)) == 100 + allowed, 5, lambda: len(ends(bench)))
-        wait_for(lambda: not bench.census(client).exceeds(before), 5, lambda: (before, bench.census(client)))
+            wait_for(lambda: len(ends(bench)) == 100 + allowed, 30, lambda: len(ends(bench)))
+        wait_for(lambda: not bench.census(client).exceeds(before), 30, lambda: (before, bench.census(client)))
 
 
 def ends(bench: Bench) -> list[str]:
@@ -102,7 +102,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.alone
 @pytest.mark.parametrize("way", ["unix", "tcp"])
 def test_without_descriptors_those_who_are_there_are_served_and_others_wait(start: StartBench, way: str):
     with (
@@ -121,7 +121,7 @@ def test_without_descriptors_those_who_are_there_are_served_and_others_wait(star
             with ExitStack() as stack:
                 for _ in range(50):
                     stack.enter_context(knock(bench))
-                wait_for(lambda: bench.census(client).descriptors >= used + 11, 5)  # and the record
+                wait_for(lambda: bench.census(client).descriptors >= used + 11, 30)  # and the record
                 spent, started = cpu_seconds(bench.pid), time.monotonic()
                 while time.monotonic() - started < 3:
                     assert_served(client)
@@ -142,11 +142,12 @@ def knock(bench: Bench) -> socket.socket:
     if bench.is_tcp:
         return dial(int(bench.address.rpartition(":")[2]))
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(5)
+    sock.settimeout(60)
     sock.connect(bench.address)
     return sock
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("form", ["wait", "wait_in_thread", "queue"])
 def test_calls_that_block_keep_no_other_driver_nor_an_urgent_call(bench: Bench, form: str):
     seconds = 0.3 if form == "queue" else 1.2
@@ -184,11 +185,11 @@ def test_calls_beyond_the_queue_of_a_driver_are_refused(bench: Bench):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.alone
 def test_connections_beyond_the_limit_are_closed_and_no_others(start: StartBench):
     def is_kept(sock: socket.socket) -> bool:
         """Whether the exporter greets a connection instead of closing it."""
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.sendall(http2.PREFACE + http2.frame(http2.SETTINGS))
         try:
             return bool(sock.recv(1000))
@@ -208,4 +209,4 @@ def test_connections_beyond_the_limit_are_closed_and_no_others(start: StartBench
             with dial(port) as sock:
                 return is_kept(sock)
 
-        wait_for(is_back, 5)
+        wait_for(is_back, 30)

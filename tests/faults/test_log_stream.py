@@ -43,7 +43,7 @@ class Reader:
     def stop(self) -> None:
         self._call.cancel()
         if self._thread.ident is not None:
-            self._thread.join(10)
+            self._thread.join(60)
 
     def numbers(self, text: str) -> list[int]:
         """The numbers of the lines that begin so."""
@@ -74,14 +74,13 @@ def test_readers_see_every_line_and_late_ones_the_history(bench: Bench):
         with reader(bench) as late:
             client.children["probe"].call("say", "later", 800)
             for one in (first, second, late):
-                wait_for(lambda one=one: len(one.numbers("later")) == 800, 5, lambda one=one: len(one.lines))
+                wait_for(lambda one=one: len(one.numbers("later")) == 800, 30, lambda one=one: len(one.lines))
                 assert one.numbers("early") == list(range(100))
                 assert one.numbers("later") == list(range(800))
                 assert one.lost() == 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 def test_a_reader_that_does_not_read_costs_no_memory_and_learns_what_it_lost(start: StartBench):
     with start("tcp") as bench, bench.connected() as client, reader(bench, reads=False) as slow, reader(bench) as fast:
         probe = client.children["probe"]
@@ -89,9 +88,9 @@ def test_a_reader_that_does_not_read_costs_no_memory_and_learns_what_it_lost(sta
         memory = Memory(bench.pid)
         probe.call("say", "flood", FLOOD)
         assert memory.growth < 32 * MIB, memory.growth
-        wait_for(lambda: FLOOD - 1 in fast.numbers("flood")[-1:], 10)
+        wait_for(lambda: FLOOD - 1 in fast.numbers("flood")[-1:], 30)
         slow.start()
-        wait_for(lambda: FLOOD - 1 in slow.numbers("flood")[-1:], 10)
+        wait_for(lambda: FLOOD - 1 in slow.numbers("flood")[-1:], 30)
         for one in (slow, fast):
             mine: list[Any] = one.numbers("warm") + one.numbers("flood")
             assert len(mine) + one.lost() == FLOOD + 5000

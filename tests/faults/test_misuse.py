@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from conftest import StartBench
 
 NOT_FOUND, INVALID = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT
+
+NOBODY = "3f0a1d9e-54e6-4d0c-9d0b-7a5f2e0c8b16"
+"""A driver that is not there; the same in every process, for it names tests."""
 
 CALLS = ["DriverCall", "StreamingDriverCall"]
 
@@ -80,7 +82,7 @@ def test_a_method_is_called_as_it_was_exported(wire: Raw):
 
 @pytest.mark.parametrize("kind", CALLS)
 def test_an_instance_is_named_by_a_known_uuid(wire: Raw, kind: str):
-    assert wire.status(kind, call(str(uuid.uuid4()), "echo"))[0] is NOT_FOUND
+    assert wire.status(kind, call(NOBODY, "echo"))[0] is NOT_FOUND
     for malformed in ("", "probe", "../..", "0" * 10_000, "\0", "é"):
         code, text = wire.status(kind, call(malformed, "echo"))
         assert (code, len(text) < 3000) == (INVALID, True), malformed
@@ -153,13 +155,13 @@ def test_a_message_above_the_limit_is_refused_as_one(wire: Raw):
         ('{"kind": "driver"}', INVALID),
         ('{"kind": "driver", "uuid": [1], "method": "connect"}', INVALID),
         (request(kind="driver", uuid="no", method="connect"), INVALID),
-        (request(kind="driver", uuid=str(uuid.uuid4()), method="connect"), NOT_FOUND),
+        (request(kind="driver", uuid=NOBODY, method="connect"), NOT_FOUND),
         (request(kind="driver", uuid="{probe}", method="echo"), NOT_FOUND),
         (request(kind="driver", uuid="{probe}", method="_note"), NOT_FOUND),
         (request(kind="driver", uuid="{probe}", method="__class__"), NOT_FOUND),
         (request(kind="driver", uuid="{probe}", method=None), NOT_FOUND),
         (request(kind="driver", uuid="{probe}", method={"a": 1}), NOT_FOUND),
-        (request(kind="resource", uuid=str(uuid.uuid4())), NOT_FOUND),
+        (request(kind="resource", uuid=NOBODY), NOT_FOUND),
     ],
 )
 def test_a_stream_needs_a_sound_request(wire: Raw, text: str | None, code: grpc.StatusCode):
@@ -181,7 +183,7 @@ def test_a_frame_that_is_none_ends_the_stream_with_an_error(wire: Raw, garbage: 
 
 def test_a_handle_that_nobody_gave_is_refused(wire: Raw):
     for fields in (
-        {"kind": "client_stream", "uuid": str(uuid.uuid4())},
+        {"kind": "client_stream", "uuid": NOBODY},
         {"kind": "client_stream", "uuid": "no"},
         {"kind": "file", "path": "/etc/passwd"},
         {},

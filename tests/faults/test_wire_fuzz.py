@@ -58,6 +58,7 @@ TYPED = [
 """Typed arguments that are none, or that no method here takes."""
 
 
+@pytest.mark.alone
 def test_typed_arguments_that_make_no_sense_are_invalid_arguments(bench: Bench):
     with raw(bench) as wire:
         good = pb.DriverCallRequest(
@@ -144,7 +145,7 @@ def random_request(chance: random.Random, wire: Raw) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.alone
 def test_random_requests_are_never_an_internal_error_and_hold_up_nobody(bench: Bench):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)

@@ -160,7 +160,7 @@ class Bench:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=18,
+            timeout=60,
             check=False,
         )
         return self._said(argv, environment, done.returncode, done.stderr)
@@ -185,7 +185,7 @@ class Bench:
                 yield exporter
             finally:
                 process.terminate()
-                process.communicate(timeout=10)
+                process.communicate(timeout=60)
 
     def interrupted(self, name: str, end: Callable[[Exporter], object]) -> Said:
         """Run `j gadget wait` with an exporter that is ended meanwhile."""
@@ -196,7 +196,7 @@ class Bench:
             try:
                 wait_for(record.exists)
                 end(exporter)
-                _, said = process.communicate(timeout=15)
+                _, said = process.communicate(timeout=60)
             finally:
                 process.kill()
                 process.wait()

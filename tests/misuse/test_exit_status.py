@@ -103,7 +103,7 @@ def test_a_shell_that_is_told_to_end_is_128_and_the_signal(bench: Bench, mode: M
     process = bench.lab.start("jmp", "shell", *way_in(bench, mode), "--", "sh", "-c", f"touch {started}; sleep 30")
     wait_for(started.exists)
     process.send_signal(signum)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signum
 
 
@@ -159,7 +159,7 @@ def test_an_exporter_that_is_lost_in_a_call_is_69(bench: Bench, mode: Mode, endi
         process = bench.lab.start(*command, JMP_DRIVERS_ALLOW="UNSAFE")
         wait_for(called.exists)
         ENDINGS[ending](exporter)
-        _, said = process.communicate(timeout=15)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 69, said
     assert "j: error: gadget.wait: the exporter is gone: " in said  # and jmp shell warns that the session is over
 
@@ -170,7 +170,7 @@ def test_a_local_shell_that_is_killed_in_a_call_leaves_nothing_behind(bench: Ben
     process = bench.lab.start(*command, MISUSE_CALLS=str(called), JMP_DRIVERS_ALLOW="UNSAFE")
     wait_for(called.exists)
     process.kill()
-    process.communicate(timeout=15)
+    process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     wait_for(lambda: not running(str(bench.lab.directory)))
 
@@ -227,7 +227,7 @@ def test_a_session_of_somebody_else_is_75(bench: Bench, mode: Mode, command: tup
             status, said = shell(bench, options, *command)
         finally:
             holder.terminate()
-            holder.communicate(timeout=10)
+            holder.communicate(timeout=60)
     assert status == 75, said
     assert "process" in said
 

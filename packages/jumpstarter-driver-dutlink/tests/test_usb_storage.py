@@ -73,7 +73,7 @@ def test_flashed_image_boots(board: DutlinkBoard, image: Path, tmp_path: Path) -
             assert board.stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()
             assert dutlink.storage.state() == "dut"
             dutlink.power.on()
-            session.expect(rb"boot: stick ([0-9a-f]+)\r\n", timeout=15)
+            session.expect(rb"boot: stick ([0-9a-f]+)\r\n", timeout=60)
             first = hashlib.sha256(image.read_bytes()[: 64 * 1024]).hexdigest()
             assert session.match.group(1).decode() == first
 

@@ -31,7 +31,7 @@ class Service:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            connection.settimeout(15)
+            connection.settimeout(60)
             self.connections.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self.threads.append(thread)
@@ -50,7 +50,7 @@ class Service:
         for connection in self.connections:
             connection.close()
         for thread in self.threads:
-            thread.join(5)
+            thread.join(60)
 
 
 @pytest.fixture
@@ -86,4 +86,4 @@ def _services(listen: Callable[[], socket.socket]) -> Generator[Callable[[Handle
     yield start
     for service, thread in zip(started, threads, strict=True):
         service.stop()
-        thread.join(5)
+        thread.join(60)

@@ -41,7 +41,7 @@ def command(*args: str) -> list[str]:
 
 
 def j(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*args), capture_output=True, text=True, timeout=15, check=False)
+    return subprocess.run(command(*args), capture_output=True, text=True, timeout=60, check=False)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def running(*args: str) -> Generator[tuple[subprocess.Popen[str], str]]:
 
 
 def exchange(connection: socket.socket) -> bytes:
-    connection.settimeout(5)
+    connection.settimeout(60)
     connection.sendall(b"hello")
     return connection.recv(100)
 
@@ -73,7 +73,7 @@ class TestForward:
             with socket.create_connection((host, int(port))) as connection:
                 assert exchange(connection) == b"hello"
                 process.send_signal(signal.SIGINT)
-                assert process.wait(5) == 0
+                assert process.wait(60) == 0
             assert process.stderr is not None
             assert process.stderr.read() == ""
 
@@ -97,7 +97,7 @@ class TestForward:
                     connection.connect(line)
                     assert exchange(connection) == b"hello"
                 process.send_signal(signal.SIGINT)
-                assert process.wait(5) == 0
+                assert process.wait(60) == 0
             assert not Path(line).exists()
 
     def test_the_loss_of_the_exporter_ends_it_with_an_error(self, exporter: ExitStack) -> None:
@@ -106,7 +106,7 @@ class TestForward:
             with socket.create_connection((host, int(port))) as connection:
                 assert exchange(connection) == b"hello"
                 exporter.close()
-                assert process.wait(5) == 69
+                assert process.wait(60) == 69
                 with pytest.raises(ConnectionResetError):
                     connection.recv(100)
             assert process.stderr is not None

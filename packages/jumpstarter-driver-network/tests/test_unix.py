@@ -29,7 +29,7 @@ def serve(root: Driver) -> AbstractContextManager[Any]:
 
 def dial(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(5)
+    connection.settimeout(60)
     connection.connect(str(path))
     return connection
 

@@ -49,7 +49,7 @@ def server() -> Generator[Start]:
     yield start
     for server, thread in started:
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 def echo(connection: ServerConnection) -> None:
@@ -122,7 +122,7 @@ def test_the_server_sees_whether_the_client_ended_or_was_lost(server: Start, cle
                     raise InterruptedError
         except InterruptedError:
             pass
-        assert codes.get(timeout=5) == (1000 if clean else None)
+        assert codes.get(timeout=60) == (1000 if clean else None)
 
 
 def test_a_refused_connection_and_a_wrong_server_are_named(server: Start) -> None:

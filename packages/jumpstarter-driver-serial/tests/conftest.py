@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jumpstarter_testing.serial import FakeSerial
 
-PATIENCE = 15.0
+PATIENCE = 60
 """Seconds after which something that should happen did not."""
 
 

@@ -16,7 +16,7 @@ from jumpstarter_driver_serial.driver import PySerial
 from jumpstarter_driver_serial.items import Data, Event, Item, Refused
 from jumpstarter_testing.serial import FakeSerial
 
-PATIENCE = 15.0
+PATIENCE = 60
 
 
 def console(client: object) -> PySerialClient:

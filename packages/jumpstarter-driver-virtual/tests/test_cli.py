@@ -21,7 +21,7 @@ from jumpstarter_driver_virtual.backstage import Backstage
 from jumpstarter_driver_virtual.client import VirtualBoardClient
 from jumpstarter_driver_virtual.driver import VirtualBoard
 
-PATIENCE = 10.0
+PATIENCE = 60
 
 
 @pytest.fixture

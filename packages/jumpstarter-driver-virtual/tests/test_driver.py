@@ -60,24 +60,24 @@ def test_the_tree_says_that_it_is_simulated(client: VirtualBoardClient):
 def test_a_session_on_the_console_from_power_on_to_the_shell(client: VirtualBoardClient):
     with client.console.pexpect() as console:
         client.power.on()
-        console.expect_exact("simulated board", timeout=5)
-        console.expect_exact("login: ", timeout=5)
+        console.expect_exact("simulated board", timeout=60)
+        console.expect_exact("login: ", timeout=60)
         console.sendline("root")
-        console.expect_exact("# ", timeout=5)
+        console.expect_exact("# ", timeout=60)
         console.sendline("cat /etc/image")
-        console.expect(r"size=4096\r\nsha256=[0-9a-f]{64}", timeout=5)
+        console.expect(r"size=4096\r\nsha256=[0-9a-f]{64}", timeout=60)
         client.button.press()
-        console.expect_exact("gpio-keys: button pressed", timeout=5)
+        console.expect_exact("gpio-keys: button pressed", timeout=60)
 
 
 def test_a_key_press_stops_at_the_boot_prompt():
     with serving(quick(autoboot_seconds=30)) as client, client.console.pexpect() as console:
         client.power.on()
-        console.expect_exact("Press any key to stop autoboot", timeout=5)
+        console.expect_exact("Press any key to stop autoboot", timeout=60)
         console.send(" ")
-        console.expect_exact("=> ", timeout=5)
+        console.expect_exact("=> ", timeout=60)
         console.sendline("boot")
-        console.expect_exact("login: ", timeout=5)
+        console.expect_exact("login: ", timeout=60)
 
 
 def test_the_console_has_one_user_at_a_time(client: VirtualBoardClient):
@@ -102,8 +102,8 @@ def test_cycle_boots_again(client: VirtualBoardClient):
     booted(client)
     with client.console.pexpect() as console:
         client.power.cycle(0)
-        console.expect_exact("firmware", timeout=5)
-        console.expect_exact("login: ", timeout=5)
+        console.expect_exact("firmware", timeout=60)
+        console.expect_exact("login: ", timeout=60)
 
 
 def test_the_page_comes_through_a_port_forward(client: VirtualBoardClient):
@@ -136,9 +136,9 @@ def test_flashing_has_a_visible_effect(client: VirtualBoardClient, tmp_path: Pat
     assert client.storage.state() == "dut"
     with client.console.pexpect() as console:
         client.power.on()
-        console.expect_exact(f"sha256 {digest[:12]}", timeout=5)
-        console.expect_exact(f"sha256 {digest}", timeout=5)
-        console.expect_exact("login: ", timeout=5)
+        console.expect_exact(f"sha256 {digest[:12]}", timeout=60)
+        console.expect_exact(f"sha256 {digest}", timeout=60)
+        console.expect_exact("login: ", timeout=60)
     result = client.storage.dump(tmp_path / "copy")
     assert result is not None
     assert result.sha256 == digest
@@ -207,7 +207,7 @@ def test_a_dump_to_what_is_no_regular_file_is_written_in_place(client: VirtualBo
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
     read = client.storage.dump(pipe)
-    reader.join(5)
+    reader.join(60)
     assert read is not None
     assert hashlib.sha256(received[0]).hexdigest() == read.sha256
     client.inject("medium-absent")
@@ -215,7 +215,7 @@ def test_a_dump_to_what_is_no_regular_file_is_written_in_place(client: VirtualBo
     reader.start()
     with pytest.raises(DriverError, match="no medium in the slot"):
         client.storage.dump(pipe)
-    reader.join(5)
+    reader.join(60)
     assert pipe.is_fifo()
 
 
@@ -237,11 +237,11 @@ def test_waiting_for_the_led_ends_with_its_time(client: VirtualBoardClient):
 
 
 def test_the_led_can_be_read_while_somebody_waits_for_it(client: VirtualBoardClient):
-    waiting = threading.Thread(target=client.led.wait_for_active, args=(5,))
+    waiting = threading.Thread(target=client.led.wait_for_active, args=(60,))
     waiting.start()
     before = time.monotonic()
     assert client.led.read() == PinState.INACTIVE
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 30
     client.power.on()
     waiting.join()
 
@@ -280,12 +280,12 @@ class TestFaults:
         client.inject("boot-hang")
         with client.console.pexpect() as console:
             client.power.on()
-            console.expect_exact("Waiting for root device", timeout=5)
+            console.expect_exact("Waiting for root device", timeout=60)
             with pytest.raises(TimeoutError, match="in stage hung"):
                 client.led.wait_for_active(timeout=0.3)
             client.clear()
             client.power.cycle(0)
-            console.expect_exact("login: ", timeout=5)
+            console.expect_exact("login: ", timeout=60)
 
     def test_garbage_on_the_console_hides_the_login(self, client: VirtualBoardClient):
         client.inject("console-garbage")
@@ -299,7 +299,7 @@ class TestFaults:
         assert client.state()["stage"] == "off"
         with client.console.pexpect() as console:
             client.power.on()
-            console.expect_exact("VFS: mounted root", timeout=5)
+            console.expect_exact("VFS: mounted root", timeout=60)
             with pytest.raises(TimeoutError, match="in stage off"):
                 client.led.wait_for_active(timeout=0.3)
         assert next(client.power.read()).voltage == 0.0
@@ -308,7 +308,7 @@ class TestFaults:
         driver = quick(faults=("medium-absent",))
         with serving(driver) as client, client.console.pexpect() as console:
             client.power.on()
-            console.expect_exact("no bootable medium", timeout=5)
+            console.expect_exact("no bootable medium", timeout=60)
             client.clear()
             driver.reset()
             assert client.faults() == ["medium-absent"]
@@ -319,7 +319,7 @@ def test_nothing_is_left_behind():
     before = open_files(), threading.active_count()
     for _ in range(3):
         serve_once()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (open_files(), threading.active_count()) > before and time.monotonic() < deadline:
         time.sleep(0.05)  # gRPC ends its own threads a little later
     assert (open_files(), threading.active_count()) <= before
@@ -328,7 +328,7 @@ def test_nothing_is_left_behind():
 def serve_once() -> None:
     with serving(quick()) as client, client.console.pexpect() as console:
         client.power.on()
-        console.expect_exact("login: ", timeout=5)
+        console.expect_exact("login: ", timeout=60)
         client.http.get()
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jumpstarter_driver_virtual.emulator import FACTORY_IMAGE, Board, Position, Stage
 
-PATIENCE = 10.0
+PATIENCE = 60
 """Seconds after which a test gives up; nothing takes that long unless it is broken."""
 
 

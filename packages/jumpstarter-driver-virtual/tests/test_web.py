@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jumpstarter_driver_virtual.emulator import FACTORY_IMAGE, Board, Stage
 
-PATIENCE = 10.0
+PATIENCE = 60
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_a_generator_ends_when_the_client_stops_reading(client: DriverClient, sa
     items = client.streamingcall(method, 10**9)
     assert next(items) == 0
     items.close()
-    assert sample.closed.wait(timeout=5)
+    assert sample.closed.wait(timeout=60)
 
 
 def test_items_before_a_failure_arrive(client: DriverClient) -> None:
@@ -245,7 +245,7 @@ def test_the_async_client_does_the_same(client: DriverClient, sample: Sample) ->
         return first
 
     assert client.portal.call(use) == [0, 1, 2]
-    assert sample.closed.wait(timeout=5)
+    assert sample.closed.wait(timeout=60)
 
 
 def test_an_error_names_the_driver_by_its_path() -> None:

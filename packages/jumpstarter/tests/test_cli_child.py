@@ -34,7 +34,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def wait_for(path: Path) -> str:
     """The first line that a child writes to a file."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if path.exists() and (text := path.read_text()).endswith("\n"):
             return text.strip()
@@ -71,7 +71,7 @@ def test_signals_reach_the_whole_group_of_the_command(tmp_path: Path, signum: si
     process = start("bash", "-c", f"trap 'wait; exit 7' INT TERM HUP; {script}", start_new_session=True)
     wait_for(tmp_path / "ready")
     process.send_signal(signum)
-    assert process.wait(10) == 7
+    assert process.wait(60) == 7
     assert told.read_text() == "grandchild\n"
 
 
@@ -80,7 +80,7 @@ def test_a_command_that_ignores_the_signal_is_killed(tmp_path: Path):
     process = start("sh", "-c", script, start_new_session=True, env={**os.environ, "GRACE": "0.3"})
     wait_for(tmp_path / "ready")
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGKILL
+    assert process.wait(60) == 128 + signal.SIGKILL
 
 
 def test_nothing_of_the_group_survives_a_termination(tmp_path: Path):
@@ -88,8 +88,8 @@ def test_nothing_of_the_group_survives_a_termination(tmp_path: Path):
     process = start("bash", "-c", script, start_new_session=True, env={**os.environ, "GRACE": "0.3"})
     survivor = int(wait_for(tmp_path / "pid"))
     process.terminate()
-    assert process.wait(10) == 128 + signal.SIGTERM
-    deadline = time.monotonic() + 5
+    assert process.wait(60) == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 60
     while is_running(survivor) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(survivor)
@@ -112,7 +112,7 @@ class Terminal:
     def send(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def expect(self, text: str, timeout: float = 10) -> str:
+    def expect(self, text: str, timeout: float = 60) -> str:
         """Read until a text has come out; what came before it is returned and forgotten with it."""
         deadline = time.monotonic() + timeout
         while text not in self.output:
@@ -161,7 +161,7 @@ def test_an_interactive_shell_has_job_control(on_terminal: Callable[..., Termina
     terminal.send("\x1a")
     terminal.expect("Stopped")
     terminal.send("bg; kill %1; wait; exit 5\n")
-    assert terminal.process.wait(10) == 5
+    assert terminal.process.wait(60) == 5
 
 
 def test_ctrl_c_ends_the_command_and_not_us(on_terminal: Callable[..., Terminal]):
@@ -171,7 +171,7 @@ def test_ctrl_c_ends_the_command_and_not_us(on_terminal: Callable[..., Terminal]
     terminal.expect("ready")
     terminal.send("\x03")
     terminal.expect("caught")
-    assert terminal.process.wait(10) == 9
+    assert terminal.process.wait(60) == 9
 
 
 def test_ctrl_c_on_a_plain_command_is_status_130(on_terminal: Callable[..., Terminal]):
@@ -179,14 +179,14 @@ def test_ctrl_c_on_a_plain_command_is_status_130(on_terminal: Callable[..., Term
     terminal = on_terminal(*CHILD, sys.executable, "-c", script)
     terminal.expect("ready")
     terminal.send("\x03")
-    assert terminal.process.wait(10) == 130
+    assert terminal.process.wait(60) == 130
 
 
 def test_the_command_reads_the_terminal(on_terminal: Callable[..., Terminal]):
     terminal = on_terminal(*CHILD, "sh", "-c", "read line; echo got $line")
     terminal.send("hello\n")
     terminal.expect("got hello")
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(60) == 0
 
 
 def test_ctrl_z_suspends_the_command_and_fg_resumes_it(on_terminal: Callable[..., Terminal]):
@@ -215,8 +215,8 @@ def test_a_terminated_shell_takes_its_job_with_it(on_terminal: Callable[..., Ter
     terminal.send(f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60'\n")
     job = int(wait_for(tmp_path / "pid"))
     terminal.process.terminate()
-    assert terminal.process.wait(10) > 128
-    deadline = time.monotonic() + 5
+    assert terminal.process.wait(60) > 128
+    deadline = time.monotonic() + 60
     while is_running(job) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not is_running(job)

@@ -485,14 +485,14 @@ class TestTree:
         problems = tree_problems(
             """\
             dutlink:
-              type: jumpstarter_driver_dutlonk.driver.Dutlink
+              type: jumpstarter_driver_gadgetron.driver.Dutlink
               config: {storage_device: /dev/sda}
             """,
             tmp_path,
         )
         assert problems == [
-            "lab.yaml:4:5 export.dutlink.type: package 'jumpstarter_driver_dutlonk' is not installed; "
-            "pip install jumpstarter-driver-dutlonk"
+            "lab.yaml:4:5 export.dutlink.type: package 'jumpstarter_driver_gadgetron' is not installed; "
+            "pip install jumpstarter-driver-gadgetron"
         ]
 
     def test_everything_wrong_with_a_file_is_reported_at_once(self, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_few_lines_that_stand_for_billions_of_values_are_refused_at_once() -> 
     assert "more than 100000 values" in error_of(lists)
     assert "more than 100000 values" in error_of(merges)
     assert "more than 64 mappings merged" in error_of(chain)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:

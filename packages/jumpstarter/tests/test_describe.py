@@ -351,4 +351,4 @@ class Relay(Driver):
 describe_type(Relay)
 sys.exit("pydantic" in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=15)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

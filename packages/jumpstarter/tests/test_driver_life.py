@@ -82,7 +82,7 @@ class Odd(Bare):
         if does == "exit":
             raise SystemExit(3)
         if does == "hang":
-            released.wait(20)
+            released.wait(60)
         if does == "call a child":
             for child in self.children.values():
                 getattr(child, what)()
@@ -121,7 +121,6 @@ def labels(tree: dict[str, Any], wanted: str, label: str = "r") -> list[tuple[st
 
 @settings(max_examples=150, deadline=None)
 @given(trees())
-@pytest.mark.timeout(120)
 def test_every_driver_has_each_turn_exactly_once(tree: dict[str, Any]) -> None:
     released.clear()
     log: list[tuple[str, str]] = []
@@ -139,7 +138,6 @@ def test_every_driver_has_each_turn_exactly_once(tree: dict[str, Any]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(["", "OSError", "RuntimeError", "SystemExit", "reset", "reset fails"]), max_size=6))
-@pytest.mark.timeout(120)
 def test_an_exporter_begins_with_what_can_be_made_and_reset(faults: list[str]) -> None:
     log: list[tuple[str, str]] = []
     children: dict[str, Driver] = {}
@@ -197,7 +195,7 @@ class TestTurns:
         odd = Odd(reset_does="hang")
         Turns("reset", deadline=HANG, late=lambda driver, error: told.append((driver, error))).run(odd)
         released.set()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not told:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -261,7 +259,7 @@ class TestSession:
         odd = Odd(reset_does="hang")
         with Session(root_device=Composite(children={"odd": odd}), tolerance=Tolerance()) as session:
             state = session.upkeep.states.of(str(odd.uuid))
-            assert state.condition.value in ("FAULTY", "READY")
+            assert state.condition.value == "FAULTY"
             released.set()
             wait_until(lambda: session.upkeep.states.of(str(odd.uuid)).condition.value == "READY")
 
@@ -310,7 +308,7 @@ def tolerant(root: Driver) -> Generator[tuple[Session, Any]]:
 
 
 def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -338,7 +336,7 @@ class Switch(Bare):
     @export
     def block(self) -> None:
         self.log.append("block")
-        released.wait(20)
+        released.wait(60)
 
 
 class TestRelease:
@@ -398,7 +396,7 @@ class TestRelease:
             root = Composite(children={"bad": Switch(on_release="block"), "good": good})
             with tolerant(root) as (session, client):
                 (failure,) = client.portal.call(session.release)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 30
                 released.set()
         finally:
             released.set()
@@ -510,7 +508,7 @@ def test_a_driver_that_is_made_too_late_is_closed_without_those_below_it_that_we
     below: dict[str, Driver] = {"below": Odd(label="below", log=log)}
 
     def make(children: dict[str, Driver]) -> Driver:
-        go.wait(20)
+        go.wait(60)
         return Odd(label="late", log=log, children=children)
 
     made = stand_in(Odd, {}, below, make, TimeoutError("still being made"))
@@ -519,7 +517,7 @@ def test_a_driver_that_is_made_too_late_is_closed_without_those_below_it_that_we
         session.upkeep.states.try_now(trouble, lambda: pending.set_result(made))
     assert log == [("reset", "below"), ("close", "below")]
     go.set()
-    pending.result(5)
+    pending.result(60)
     assert log[2:] == [("close", "late")]
 
 

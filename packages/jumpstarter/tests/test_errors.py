@@ -94,7 +94,7 @@ class Failing(Driver):
     @export
     def sleep(self) -> None:
         self.started.set()
-        time.sleep(3)
+        self.woken.wait(60)
 
     @exportstream
     @asynccontextmanager
@@ -110,6 +110,7 @@ class Failing(Driver):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.started = threading.Event()
+        self.woken = threading.Event()
         self.error = RuntimeError("relay stuck")
 
 
@@ -121,7 +122,10 @@ def driver() -> Failing:
 @pytest.fixture
 def client(driver: Failing) -> Generator[DriverClient]:
     with serve(Failing(children={"relay": driver})) as root:
-        yield root.children["relay"]
+        try:
+            yield root.children["relay"]
+        finally:
+            driver.woken.set()
 
 
 def failure(client: DriverClient, method: str = "fail") -> DriverError:
@@ -406,26 +410,26 @@ def test_ctrl_c_ends_a_blocking_call_at_once(driver: Failing, client: DriverClie
     import os
     import signal
 
-    interrupter = threading.Thread(target=lambda: driver.started.wait(5) and os.kill(os.getpid(), signal.SIGINT))
+    interrupter = threading.Thread(target=lambda: driver.started.wait(60) and os.kill(os.getpid(), signal.SIGINT))
     interrupter.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         client.call("sleep")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20
     interrupter.join()
 
 
 def test_cancelling_an_asynchronous_call_ends_it_at_once(driver: Failing, client: DriverClient) -> None:
     async def cancelled() -> float:
         call = asyncio.ensure_future(client.call_async("sleep"))
-        await asyncio.to_thread(driver.started.wait, 5)
+        await asyncio.to_thread(driver.started.wait, 60)
         began = time.monotonic()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         return time.monotonic() - began
 
-    assert client.portal.call(cancelled) < 0.5
+    assert client.portal.call(cancelled) < 20
 
 
 class Mute(Exception):

@@ -2,18 +2,16 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from families import DAEMON, Family
 from jumpstarter.common.enums import LogSource
 from jumpstarter.common.limits import HOOK_LINE, HOOK_OUTPUT
 from jumpstarter.config.hooks import HookInstanceConfigV1Alpha1
@@ -22,45 +20,9 @@ from jumpstarter.exporter.logging import LogHandler, LogHistory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-_number = count()
-
-DAEMON = """\
-import os, signal, sys
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        for signum in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, signal.SIG_IGN)
-        print("daemon on", os.ttyname(1), flush=True)
-        os.execvp("sleep", ["sleep", "TAG"])
-    os._exit(0)
-os.wait()
-"""
-
-
-@pytest.fixture
-def tag() -> Iterator[str]:
-    """Seconds for `sleep` that nobody else sleeps; no process has them as an argument in the end."""
-    tag = f"97{os.getpid()}.{next(_number)}"
-    yield tag
-    found = processes(tag)
-    for pid in found:
-        os.kill(pid, signal.SIGKILL)
-    assert found == []
-
-
-def processes(tag: str) -> list[int]:
-    """The living processes that have a text in their arguments."""
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if tag.encode() in (entry / "cmdline").read_bytes() and "State:\tZ" not in (entry / "status").read_text():
-                found.append(int(entry.name))
-    return found
-
 
 async def until(is_so: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not is_so():  # noqa: ASYNC110 other processes have no event to wait for
             await anyio.sleep(0.01)
 
@@ -127,8 +89,8 @@ def test_what_cannot_be_run_is_no_mere_warning_before_a_lease(tmp_path: Path):
     for interpreter, reason in (("/nonexistent", "No such file"), (str(secret), "Permission denied")):
         outcome = run("true", exec_=interpreter)
         assert (outcome.action, outcome.is_unrunnable) == ("endLease", True)
-        assert outcome.message.startswith(f"beforeLease hook cannot run: {interpreter}: {reason}")
         assert outcome.status_message == outcome.message
+        assert outcome.message.startswith(f"beforeLease hook cannot run: {interpreter}: {reason}")
         after = run("true", exec_=interpreter, kind="afterLease")
         assert (after.action, after.is_unrunnable) == ("warn", True)
         assert after.status_message.startswith("[HOOK_WARNING] afterLease hook cannot run")
@@ -242,13 +204,13 @@ def test_what_is_too_much_is_dropped_and_told(lines: list[str]):
     assert lines[-1] == "100004 bytes beyond the first 10 MiB were dropped"
 
 
-def test_a_flood_of_lines_leaves_the_event_loop_alone(tag: str):
+def test_a_flood_of_lines_leaves_the_event_loop_alone(family: Family):
     logger = logging.Logger("flood")
     seen: list[int] = []
     handler = logging.Handler()
     handler.emit = lambda record: seen.append(1)
     logger.addHandler(handler)
-    config = HookInstanceConfigV1Alpha1(script=f"echo {tag} >/dev/null; yes {tag}", timeout=2)
+    config = HookInstanceConfigV1Alpha1(script=f"echo {family.tag} >/dev/null; yes {family.tag}", timeout=2)
     gaps: list[float] = []
 
     async def main() -> None:
@@ -287,21 +249,20 @@ def test_a_signal_is_named():
     assert run("kill -SEGV $$").message == "beforeLease hook failed: killed by SIGSEGV"
 
 
-def test_a_hook_that_takes_too_long_ends(tag: str):
-    outcome = run(f"echo wait; sleep {tag}", timeout=0.5)
-    assert outcome.message == "beforeLease hook timed out after 0.5 s (hooks.beforeLease.timeout); its last words: wait"
-    assert 0.4 < outcome.duration < 3
+def test_a_hook_that_takes_too_long_ends(family: Family):
+    outcome = run(f"echo wait; sleep {family.tag}", timeout=1.5)
+    assert outcome.message == "beforeLease hook timed out after 1.5 s (hooks.beforeLease.timeout); its last words: wait"
+    assert 1.4 < outcome.duration < 10
 
 
-def test_a_hook_that_ends_well_although_it_took_too_long_has_failed(tag: str):
-    assert "timed out" in run(f"trap 'exit 0' TERM; sleep {tag}; true", timeout=0.3).message
+def test_a_hook_that_ends_well_although_it_took_too_long_has_failed(family: Family):
+    assert "timed out" in run(f"trap 'exit 0' TERM; sleep {family.tag}; true", timeout=0.3).message
 
 
-@pytest.mark.timeout(30)
-def test_a_hook_that_ignores_sigterm_is_killed_after_five_seconds(tag: str):
-    outcome = run(f"trap '' TERM HUP; sleep {tag}; sleep {tag}", timeout=0.3)
+def test_a_hook_that_ignores_sigterm_is_killed_after_five_seconds(family: Family):
+    outcome = run(f"trap '' TERM HUP; sleep {family.tag}; sleep {family.tag}", timeout=1.5)
     assert "timed out" in outcome.message
-    assert 5 < outcome.duration < 8
+    assert 6.4 < outcome.duration < 20
 
 
 @pytest.mark.parametrize(
@@ -310,24 +271,25 @@ def test_a_hook_that_ignores_sigterm_is_killed_after_five_seconds(tag: str):
         "sleep TAG &",
         "setsid sleep TAG & sleep 0.1",
         "setsid sh -c 'trap \"\" TERM HUP; sleep TAG; sleep TAG' & sleep 0.2",
-        f"{sys.executable} -c '{DAEMON}'",
+        f"{sys.executable} -c '{DAEMON}' TAG",
     ],
     ids=["background", "setsid", "deaf", "daemon"],
 )
 @pytest.mark.parametrize("is_hanging", [False, True], ids=["ends", "hangs"])
-@pytest.mark.timeout(30)
-def test_what_it_started_ends_with_it(script: str, is_hanging: bool, tag: str, lines: list[str]):
-    outcome = run(script.replace("TAG", tag) + ("\nsleep 1000" if is_hanging else ""), timeout=1)
-    assert processes(tag) == []
+def test_what_it_started_ends_with_it(script: str, is_hanging: bool, family: Family, lines: list[str]):
+    outcome = run(
+        script.replace("TAG", family.tag) + ("\nsleep 1000" if is_hanging else ""), timeout=3 if is_hanging else 30
+    )
+    assert family.pids() == []
     assert outcome.is_success is not is_hanging
-    assert outcome.duration < (8 if is_hanging else 4)
+    assert outcome.duration < 25
     if "daemon" in script:
         assert any(line.startswith("daemon on /dev/pts/") for line in lines)
 
 
 @pytest.mark.parametrize("how", ["scope", "task"])
-def test_a_cancelled_hook_ends_with_all_that_it_started(tag: str, how: str):
-    config = HookInstanceConfigV1Alpha1(script=f"setsid sleep {tag} & sleep {tag}")
+def test_a_cancelled_hook_ends_with_all_that_it_started(family: Family, how: str):
+    config = HookInstanceConfigV1Alpha1(script=f"setsid sleep {family.tag} & sleep {family.tag}")
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
@@ -339,24 +301,24 @@ def test_a_cancelled_hook_ends_with_all_that_it_started(tag: str, how: str):
                     raise AssertionError("it was not cancelled")
 
             tasks.start_soon(hook)
-            await until(lambda: len(processes(tag)) == 3)
+            await until(lambda: len(family.pids()) == 3)
             (scope if how == "scope" else tasks.cancel_scope).cancel()
 
     started = time.monotonic()
     anyio.run(main)
-    assert processes(tag) == []
-    assert time.monotonic() - started < 5
+    assert family.pids() == []
+    assert time.monotonic() - started < 30
 
 
-def test_a_hook_that_is_cancelled_before_it_starts_does_not_stay(tag: str):
-    config = HookInstanceConfigV1Alpha1(script=f"sleep {tag}")
+def test_a_hook_that_is_cancelled_before_it_starts_does_not_stay(family: Family):
+    config = HookInstanceConfigV1Alpha1(script=f"sleep {family.tag}")
 
     async def main() -> None:
         with anyio.move_on_after(0.001):
             await run_hook("beforeLease", config, env={})
 
     anyio.run(main)
-    assert processes(tag) == []
+    assert family.pids() == []
 
 
 EXPORTER = """\
@@ -367,13 +329,13 @@ anyio.run(lambda: run_hook("beforeLease", HookInstanceConfigV1Alpha1(script=sys.
 """
 
 
-def test_a_killed_exporter_takes_its_hook_along(tag: str):
-    script = f"trap '' TERM HUP; setsid sleep {tag} & sleep {tag}; sleep {tag}"
+def test_a_killed_exporter_takes_its_hook_along(family: Family):
+    script = f"trap '' TERM HUP; setsid sleep {family.tag} & sleep {family.tag}; sleep {family.tag}"
     with subprocess.Popen([sys.executable, "-c", EXPORTER, script]) as exporter:
-        anyio.run(until, lambda: len(processes(tag)) == 4)
+        anyio.run(until, lambda: len(family.pids()) == 4)
         exporter.kill()
-    deadline = time.monotonic() + 5
-    while processes(tag):
+    deadline = time.monotonic() + 60
+    while family.pids():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -272,6 +272,7 @@ class Context:
         return self._metadata
 
 
+@pytest.mark.alone
 def test_letting_in_a_call_of_the_single_user_costs_little(ownership: Ownership) -> None:
     gate = OwnersGate(None, ownership)  # pyright: ignore[reportArgumentType] used only while nobody has a session
     context: Any = Context("ipv4:127.0.0.1:40000", ("user-agent", "grpc-python-asyncio/1.85.1"))

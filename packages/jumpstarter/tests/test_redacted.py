@@ -93,6 +93,6 @@ def test_words_about_secrets_are_no_secrets(text: str) -> None:
     "piece", ["a", "://", "token", "password: expected ", "token='", "eyJ", "-----BEGIN PRIVATE KEY"]
 )
 def test_no_text_takes_long(piece: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     redacted(piece * (64_000 // len(piece)))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

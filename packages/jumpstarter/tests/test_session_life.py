@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -61,7 +62,7 @@ async def test_an_exporter_that_is_cancelled_takes_its_devices_back_all_the_same
         with tenure:
             await session.calls.call(switch, exported_methods(Switch)["hold"], ((switch,), {}))
 
-    with fail_after(10):
+    with fail_after(60):
         async with Session(root_device=switch) as session:
             life = SessionLife(session, ownership, LeaseHooks(session, HookConfigV1Alpha1(), "bench"))
             with CancelScope() as scope:
@@ -78,6 +79,30 @@ async def test_an_exporter_that_is_cancelled_takes_its_devices_back_all_the_same
     assert switch.events == ["held", "off"]
 
 
+def marks(state: Path) -> list[Path]:
+    return list(state.rglob("*.*"))
+
+
+@pytest.mark.anyio
+async def test_the_first_call_finds_the_mark_of_an_exporter_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    ownership = Ownership()
+    with fail_after(60):
+        async with Session(root_device=Switch(), config="bench.yaml") as session:
+            life = SessionLife(session, ownership, LeaseHooks(session, HookConfigV1Alpha1(), "bench"))
+            async with life.running():
+                await life.offered()
+                assert marks(tmp_path) == []
+                tenure = ownership.admit(None, "me")
+                assert len(marks(tmp_path)) == 1  # no other task has run since
+                assert tenure is not None
+                ownership.end(tenure, "that is all")
+            session.calls.close()
+    assert marks(tmp_path) == []
+
+
 @pytest.mark.anyio
 async def test_a_hook_for_which_there_is_no_socket_fails_and_the_devices_are_handed_back() -> None:
     class Crowded(Session):
@@ -86,7 +111,7 @@ async def test_a_hook_for_which_there_is_no_socket_fails_and_the_devices_are_han
 
     switch, ownership = Switch(), Ownership()
     config = HookConfigV1Alpha1(after_lease=HookInstanceConfigV1Alpha1(script="true"))
-    with fail_after(10):
+    with fail_after(60):
         async with Crowded(root_device=switch) as session:
             life = SessionLife(session, ownership, LeaseHooks(session, config, "bench"))
             async with life.running():

@@ -243,9 +243,9 @@ def test_a_call_ends_at_its_deadline_and_says_how_long_it_waited(client: DriverC
 
     start = time.monotonic()
     with pytest.raises(DriverError, match=r"^wait: no answer within 0.3 s; give it more with timeout=") as caught:
-        call("wait", 1, timeout=0.3)
+        call("wait", 2, timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
-    assert time.monotonic() - start < 0.9
+    assert time.monotonic() - start < 1.9
     assert call("same", 1, timeout=10) == 1
 
 

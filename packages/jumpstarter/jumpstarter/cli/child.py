@@ -14,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
@@ -37,30 +37,35 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
     """
     with Wakeups() as wakeups:
         child = _Child(is_shell, wakeups)
-        try:
-            process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
-        except OSError as e:
-            raise _cannot_start(command[0], e) from e
-        with _ended_with_us(process.pid, child.has_group):
+        with _watcher() as watch:
+            try:
+                process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
+            except OSError as e:
+                raise _cannot_start(command[0], e) from e
+            watch(f"-{process.pid}" if child.has_group else str(process.pid))
             status = child.wait(process)
     return status if status >= 0 else 128 - status
 
 
 _WATCH = """\
+read -r target || exit
 read -r line && exit
-for signal in HUP TERM CONT; do kill -s $signal -- "$1"; done
+for signal in HUP TERM CONT; do kill -s $signal -- "$target"; done
 sleep 5
-kill -s KILL -- "$1"
+kill -s KILL -- "$target"
 """
-"""What waits for our end: with a line we say that all is well; without one we were killed."""
+"""What waits for our end: a first line says whom to end, a second one that all is well; without that we were killed."""
 
 
 @contextmanager
-def _ended_with_us(pid: int, has_group: bool) -> Generator[None]:
-    """End the command and its group should we be killed meanwhile: the devices are somebody else's then."""
+def _watcher() -> Generator[Callable[[str], None]]:
+    """Make what ends the command should we be killed meanwhile: the devices are somebody else's then.
+
+    It is there before the command, and is told then which process, or `-` and which group, that is.
+    """
     try:
         watcher = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "jmp shell", f"-{pid}" if has_group else str(pid)],
+            ["/bin/sh", "-c", _WATCH, "jmp shell"],
             env={"PATH": os.defpath},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -68,13 +73,23 @@ def _ended_with_us(pid: int, has_group: bool) -> Generator[None]:
             start_new_session=True,  # what the terminal sends is not for it
         )
     except OSError:  # no more processes: then without
-        yield
+        yield lambda target: None
         return
+    end = b""
+
+    def watch(target: str) -> None:
+        nonlocal end
+        end = b"\n"
+        assert watcher.stdin is not None
+        with suppress(OSError):
+            watcher.stdin.write(f"{target}\n".encode())
+            watcher.stdin.flush()
+
     try:
-        yield
+        yield watch
     finally:
         with suppress(OSError):
-            watcher.communicate(b"\n", timeout=1)
+            watcher.communicate(end, timeout=1)
 
 
 def _cannot_start(command: str, error: OSError) -> CommandError:

@@ -140,6 +140,9 @@ class Record:
                     file, rest, turned = turned, b"", None
                 elif (turned := self._newer(file.fileno())) is None and not live:
                     return
+                elif turned is None and os.fstat(file.fileno()).st_size < file.tell():
+                    file.seek(0)  # it was begun anew, for want of a place for its older part
+                    rest = b""
                 elif turned is None:
                     yield None
                     time.sleep(_POLL)

@@ -44,7 +44,8 @@ class Turns:
 
     A driver's own method decides when its children get their turn, by `super()`; those that it leaves out, because it
     fails or hangs, get it afterwards. `done` are drivers that had theirs. `report` is called with each failure at once,
-    `late` when a driver that was given up has ended after all, with its error if it had one; both from any thread.
+    `late` when a driver that was given up has ended after all, with its error if it had one; both from any thread. Each
+    turn has `deadline` seconds, by default DRIVER_LIFE.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class Turns:
         done: Iterable[Driver] = (),
         report: Callable[[Failure], None] | None = None,
         late: Callable[[Driver, BaseException | None], None] | None = None,
-        deadline: float = DRIVER_LIFE,
+        deadline: float | None = None,
         patience: float = PATIENCE,
     ) -> None:
         self.act: Act = act
         self.failures: list[Failure] = []
         self.late = late
         self._report = report
-        self._deadline, self._patience = deadline, patience
+        self._deadline, self._patience = deadline if deadline is not None else DRIVER_LIFE, patience
         self._lock = threading.Lock()
         self._claimed = {id(driver): driver for driver in done}  # kept, so that no other driver gets the same id
 

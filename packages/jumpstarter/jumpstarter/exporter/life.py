@@ -28,6 +28,7 @@ class SessionLife:
     def __init__(self, session: Session, ownership: Ownership, hooks: LeaseHooks, *, once: bool = False) -> None:
         self._once = once
         self._session, self._ownership, self._hooks = session, ownership, hooks
+        ownership.began = self._begin
         self._motd = session.motd
         self._warnings: list[str] = []
         self._custody = Custody(session, ownership.changes)
@@ -134,12 +135,15 @@ class SessionLife:
         self._session.update_status(ExporterStatus.LEASE_READY, message)
         self._ownership.open()
 
-    async def _serve(self, tenure: Tenure) -> None:
-        """Follow a session from its beginning to its end."""
+    def _begin(self, tenure: Tenure) -> None:
+        """Note that a session begins; its first call finds the mark that shows whether the exporter was killed."""
         logger.info("session of %s begins", tenure.holder)
         self._session.status.set_holder(tenure.holder)
         self._session.record.begin(**_who(tenure))
         self._custody.use()
+
+    async def _serve(self, tenure: Tenure) -> None:
+        """Follow a session to its end."""
         try:
             await self._until_over(tenure)
         finally:

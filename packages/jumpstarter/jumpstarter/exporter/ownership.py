@@ -147,6 +147,9 @@ class Ownership:
 
     def __init__(self, *, observers: bool = False) -> None:
         self.changes = Changes()
+        self.began: Callable[[Tenure], None] = _nothing
+        """Called when a session begins, before its first call is let in."""
+
         self.tenure: Tenure | None = None
         """The session of now, also while it is taken back."""
 
@@ -262,6 +265,7 @@ class Ownership:
         assert self.tenure is None, "two sessions at a time"
         self._is_open = False
         self.tenure = Tenure(self, replace(holder, since=time.time()), token)
+        self.began(self.tenure)
         self.changes.notify()
         return self.tenure
 
@@ -342,6 +346,10 @@ class Ownership:
         self.refuse(_stopping())
         if self.tenure is not None:
             self.end(self.tenure, cause)
+
+
+def _nothing(tenure: Tenure) -> None:
+    """Nobody wants to know."""
 
 
 def _stopping() -> ExporterStoppingError:

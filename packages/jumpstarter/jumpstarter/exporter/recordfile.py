@@ -100,17 +100,29 @@ class RecordFile:
 
     def _turn(self) -> None:
         """Make the newer part the older one, and begin a new one."""
-        before, self._fd = self._fd, None
+        before = self._fd
         assert before is not None
         try:
             with suppress(FileNotFoundError):  # somebody tidied up: go on in a new file
                 self.path.rename(self._record.earlier)
-            self._fd = self._create()
-        finally:
-            os.close(before)
-        self.lost += self._earlier_lines
-        self._lines, self._earlier_lines = 0, self._lines
+        except OSError:
+            self._empty(before)
+        else:
+            self._fd = None
+            try:
+                self._fd = self._create()
+            finally:
+                os.close(before)
+            self.lost += self._earlier_lines
+            self._lines, self._earlier_lines = 0, self._lines
         self._put(b"".join(self._header(self.lost)))
+
+    def _empty(self, fd: int) -> None:
+        """Begin the newer part anew where the directory takes no change: what was in it is lost, not what comes."""
+        os.ftruncate(fd, 0)
+        self._size = 0
+        self.lost += self._lines
+        self._lines = 0
 
     def _put(self, data: bytes) -> None:
         """Write all of it, or nothing."""

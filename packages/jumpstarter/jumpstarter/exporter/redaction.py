@@ -59,11 +59,6 @@ class Secrets:
         self._pieces: list[str] = []
         self._changed = True
 
-    def pin(self, secret: str) -> None:
-        """Never write this text, for good."""
-        self._pinned |= dict.fromkeys(_pieces(secret))
-        self._changed = True
-
     def hide(self, value: object) -> None:
         """Never write this value's texts; the ones that were hidden longest ago make room."""
         for text in _texts(value):

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import ClassVar
 from weakref import WeakKeyDictionary
@@ -65,7 +66,7 @@ class _Thread:
         self.awake = threading.Event()
         self._answered = threading.Event()
         self._loop = loop
-        self._loop_thread = threading.get_ident()
+        self._loop_thread, self._loop_task = threading.get_ident(), threading.get_native_id()
         threading.Thread(target=self._run, name="event loop watchdog", daemon=True).start()
 
     @classmethod
@@ -107,18 +108,37 @@ class _Thread:
     def _ask(self) -> bool:
         """Ask the loop for a sign of life, and name who blocks it where none comes; False when it has ended."""
         self._answered.clear()
-        asked = time.monotonic()
+        asked, used = time.monotonic(), self._processor_time()
         try:
             self._loop.call_soon_threadsafe(self._answered.set)
         except RuntimeError:
             return not self._ends()
-        if not self._answered.wait(BLOCKED):
+        while not self._answered.wait(BLOCKED) and self._is_starved(used):
+            used = self._processor_time()
+        if not self._answered.is_set():
             self._name_culprit()
             while not self._answered.wait(1):
                 if self._loop.is_closed():
                     return not self._ends()
             logger.warning("the event loop was blocked for %.1f s", time.monotonic() - asked)
         return True
+
+    def _processor_time(self) -> float:
+        """Seconds that the loop's thread has computed."""
+        try:
+            return time.clock_gettime(time.pthread_getcpuclockid(self._loop_thread))
+        except (OSError, AttributeError):  # it has ended, or this is macOS
+            return 0.0
+
+    def _is_starved(self, used: float) -> bool:
+        """Whether the loop's thread would go on, but had next to no processor since then: the machine is busy."""
+        if self._processor_time() - used > BLOCKED / 4:
+            return False
+        try:
+            stat = Path(f"/proc/self/task/{self._loop_task}/stat").read_bytes()
+        except OSError:
+            return False
+        return stat.rpartition(b") ")[2].startswith(b"R")
 
     def _name_culprit(self) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage] documented
