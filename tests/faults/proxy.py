@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
@@ -23,6 +24,9 @@ class Proxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._end: Callable[[socket.socket], None] | None = None
         self._budget: int | None = None
+        self._flip: int | None = None
+        self.rate: int | None = None
+        """Bytes per second and direction that pass."""
         self._thawed = threading.Event()
         self._thawed.set()
         self._threads: list[threading.Thread] = []
@@ -66,7 +70,13 @@ class Proxy:
         self._thawed.wait()
         if self._budget is not None:
             data, self._budget = data[: max(self._budget, 0)], self._budget - len(data)
+        if self._flip is not None:
+            if self._flip < len(data):
+                data = data[: self._flip] + bytes([data[self._flip] ^ 4]) + data[self._flip + 1 :]
+            self._flip = self._flip - len(data) if self._flip >= len(data) else None
         while data and self._end is None:
+            if self.rate is not None:
+                time.sleep(len(data) / self.rate)
             with suppress(TimeoutError):
                 data = data[sink.send(data) :]
         if self._budget is not None and self._budget <= 0:
@@ -75,6 +85,10 @@ class Proxy:
     def cut_after(self, size: int) -> None:
         """End the connections after so many more bytes, most likely in the middle of a frame."""
         self._budget = size
+
+    def flip_at(self, position: int) -> None:
+        """Pass on one wrong bit, so many bytes from now."""
+        self._flip = position
 
     def freeze(self) -> None:
         """Pass nothing on any more, and say nothing."""

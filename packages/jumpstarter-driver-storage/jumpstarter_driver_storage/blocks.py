@@ -146,13 +146,17 @@ class BlockSource:
         wanted = sum(window.place(n).stop - window.place(n).start for n in window.missing) if window else 0
         if window is None or wanted != length:
             raise ImageError("the client does not keep to the protocol of blocks", "install the same versions")
-        for start, end in _runs(window, window.missing):
-            while start < end:
-                piece = await self._some(end - start)
-                window.content[start : start + len(piece)] = piece
-                start += len(piece)
-        arrived, window.missing = window.missing, []
-        await in_thread(self._keep, window, arrived)
+        arrived = 0
+        try:
+            for start, end in _runs(window, window.missing):
+                while start < end:
+                    piece = await self._some(end - start)
+                    window.content[start : start + len(piece)] = piece
+                    start, arrived = start + len(piece), arrived + len(piece)
+        finally:  # also what came before the connection broke
+            await in_thread(self._keep, window, window.missing[: arrived // BLOCK])
+        await in_thread(self._keep, window, window.missing[arrived // BLOCK :])
+        window.missing = []
 
     def _keep(self, window: Window, numbers: list[int]) -> None:
         content = memoryview(window.content)

@@ -39,6 +39,10 @@ class Stage(StrEnum):
 class StorageError(JumpstarterException, OSError):
     """A medium could not be written or read: the message says at which stage and where, and why."""
 
+    def __str__(self) -> str:
+        """Message and hint; the cause is in the message."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:

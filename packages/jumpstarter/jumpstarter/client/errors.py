@@ -178,6 +178,10 @@ _DEADLINE = "Deadline Exceeded"
 """What gRPC says on this side, also inside another text, when the time of a call is over."""
 
 
+_NOT_SENT = "Internal error from Core"
+"""What gRPC says on this side when it could not send a message of a stream, because the connection is no more."""
+
+
 def _code_of(cls: type[DriverError]) -> str:
     return next(
         (code for code, known in _BY_CODE.items() if issubclass(cls, known) and known is not DriverError), "failed"
@@ -259,6 +263,8 @@ def _details(metadata: Any) -> pb.ErrorDetails | None:
 def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
     """The details that a status alone stands for."""
     code, hint = _BY_STATUS.get(status, "failed"), ""
+    if status is grpc.StatusCode.INTERNAL and text == _NOT_SENT:
+        return pb.ErrorDetails(code="exporter-lost", message="the exporter is gone: the connection broke")
     match code:
         case "limit" if "larger than max" in text:
             code, text = "invalid-argument", f"more data than one message carries ({MAX_MESSAGE >> 20} MiB)"

@@ -1,0 +1,314 @@
+"""What a flash says, leaves and does when the disk, the exporter, the client or the way between them fails.
+
+Disks fail by a library that is preloaded into the exporter; see diskfaults.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from processes import Bench, descriptors, threads, wait_for
+from proxy import proxying
+
+if TYPE_CHECKING:
+    from tests.conftest import Lab
+
+MIB = 1 << 20
+TCP = ("--tls-grpc-listener", "0", "--tls-grpc-insecure")
+
+CONFIG = """\
+apiVersion: jumpstarter.dev/v1alpha1
+kind: ExporterConfig
+metadata:
+  namespace: default
+  name: {{name}}
+export:
+  storage:
+    type: jumpstarter_driver_storage.driver.FileStorage
+    config:
+      path: {medium}
+  power:
+    type: jumpstarter_driver_power.driver.MockPower
+"""
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc) for the faults of disks")
+
+Flashing = Callable[..., AbstractContextManager[Bench]]
+
+
+@pytest.fixture(scope="session")
+def disk_faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes disks fail."""
+    library = tmp_path_factory.mktemp("faults") / "diskfaults.so"
+    source = Path(__file__).with_name("diskfaults.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def medium(lab: Lab) -> Path:
+    return lab.directory / "medium.img"
+
+
+@pytest.fixture
+def image(lab: Lab) -> Path:
+    """An image of 24 MiB without zeros."""
+    path = lab.directory / "image"
+    path.write_bytes(os.urandom(24 * MIB))
+    return path
+
+
+@pytest.fixture
+def flashing(lab: Lab, medium: Path, request: pytest.FixtureRequest) -> Flashing:
+    """Start an exporter of the medium: `flashing(*options, fault=..., slow=microseconds)`."""
+
+    @contextmanager
+    def started(*options: str, fault: str = "", slow: int = 0) -> Generator[Bench]:
+        faults: dict[str, str] = {}
+        if fault or slow:
+            faults = {"LD_PRELOAD": str(request.getfixturevalue("disk_faults")), "DISK_PATH": medium.name}
+            faults |= ({"DISK_FAULT": fault} if fault else {}) | ({"DISK_SLOW": str(slow)} if slow else {})
+        config = lab.write("flashing", CONFIG.format(medium=medium))
+        with lab.exporter(*options, config=config, **faults) as exporter:
+            yield Bench(lab, exporter, lab.directory / "record")
+
+    return started
+
+
+def j(bench: Bench, *arguments: str | Path, timeout: float = 60, address: str | None = None) -> tuple[int, str, str]:
+    """Run `j storage`; returns status, stdout, and the error."""
+    done = subprocess.run(
+        ["j", "storage", *map(str, arguments)],
+        env=bench.environment(address),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("j: ")]
+    return done.returncode, done.stdout, "\n".join(errors)
+
+
+def result_of(output: str) -> dict[str, object]:
+    return json.loads(output)
+
+
+def assert_kept_back(bench: Bench, medium: Path) -> None:
+    """The medium is with the host, marked, does not go to the device, and would not boot."""
+    status, out, _ = j(bench, "state")
+    assert (status, out) == (0, "host\n")
+    status, _, error = j(bench, "dut")
+    assert status == 70
+    assert "the medium is incomplete" in error
+    if medium.exists():
+        with medium.open("rb") as file:
+            assert not file.read(MIB).strip(b"\0"), "the start of the medium is not clear"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (f"pwrite {errno.EIO} {12 * MIB}", r"write .*medium.img at byte 12582912 \(12.0 MiB\): input/output error"),
+        (f"pwrite {errno.ENOSPC} {12 * MIB}", r"write .* at byte 12582912 .*: no space left on device; make room"),
+        (f"pwrite {errno.ENODEV} {20 * MIB}", r"write .* at byte 20971520 .*: no such device; the device is gone"),
+        (f"pwrite {errno.EROFS} {2 * MIB}", r"write .*: read-only file system; remove the write protection"),
+        (f"fsync {errno.EIO}", r"flush .*: input/output error .*; what was written may be lost; write it again"),
+        (f"pread {errno.EIO} {9 * MIB}", r"verify .*medium.img at byte \d+ .*: input/output error"),
+        (f"flip 0 {9 * MIB + 77}", rf"verify .* at byte {9 * MIB} .*: what is read back is not what was written"),
+    ],
+    ids=["eio", "enospc", "unplugged", "protected", "fsync", "read-back", "bit-flip"],
+)
+def test_a_disk_that_fails_is_named_and_the_medium_stays(
+    flashing: Flashing, image: Path, medium: Path, fault: str, said: str
+) -> None:
+
+    with flashing(fault=fault) as bench:
+        status, out, error = j(bench, "flash", image)
+        assert (status, out) == (70, "")
+        assert re.search(said, error), error
+        assert error.count("\n") == 0
+        if not fault.startswith("flip"):
+            assert_kept_back(bench, medium)
+        assert str(medium) not in descriptors(bench.pid)
+
+
+@needs_compiler
+def test_without_a_fault_the_same_way_works(flashing: Flashing, image: Path, medium: Path) -> None:
+    with flashing(slow=1) as bench:
+        status, out, error = j(bench, "flash", image, "--output", "json")
+        assert status == 0, error
+        assert result_of(out)["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+        assert medium.read_bytes() == image.read_bytes()
+        assert j(bench, "state")[1] == "dut\n"
+
+
+SLOW = 400_000
+"""Microseconds of a write of 4 MiB, so that a flash is still on its way when something happens."""
+
+
+def is_writing(medium: Path) -> Callable[[], bool]:
+    return lambda: medium.exists() and medium.stat().st_size > 5 * MIB
+
+
+@needs_compiler
+def test_a_killed_client_leaves_the_medium_marked_and_the_exporter_clean(
+    flashing: Flashing, image: Path, medium: Path
+) -> None:
+    with flashing(slow=SLOW) as bench:
+        j(bench, "state")
+        before = len(descriptors(bench.pid)), threads(bench.pid)
+        with bench.client("j", "storage", "flash", str(image)) as client:
+            wait_for(is_writing(medium), 30)
+            client.process.kill()
+            wait_for(lambda: str(medium) not in descriptors(bench.pid), 5)
+        assert_kept_back(bench, medium)
+        wait_for(lambda: len(descriptors(bench.pid)) <= before[0], 20, lambda: descriptors(bench.pid))
+        # the worker threads of the event loop stay, idle, for the next transfer
+        assert threads(bench.pid) <= before[1] + 8
+        assert not list(bench.lab.directory.glob("storage-*"))
+
+
+@needs_compiler
+def test_a_cancelled_flash_ends_within_two_seconds(flashing: Flashing, image: Path, medium: Path) -> None:
+    with flashing(slow=SLOW) as bench, bench.client("j", "storage", "flash", str(image)) as client:
+        wait_for(is_writing(medium), 30)
+        client.process.send_signal(2)
+        started = time.monotonic()
+        assert client.process.wait(10) == 130
+        wait_for(lambda: str(medium) not in descriptors(bench.pid), 10)
+        assert time.monotonic() - started < 2 + 2 * SLOW / 1e6
+
+
+@needs_compiler
+def test_an_exporter_that_is_killed_leaves_a_mark_and_what_came(flashing: Flashing, image: Path, medium: Path) -> None:
+    with flashing(slow=SLOW) as bench, bench.client("j", "storage", "flash", str(image)) as client:
+        wait_for(is_writing(medium), 30)
+        for pid in family(bench.pid):
+            os.kill(pid, 9)
+        assert client.process.wait(5) == 69, client.errors
+        assert [line for line in client.errors.splitlines() if line.startswith("j: error: ")], client.errors
+    with flashing() as bench:
+        assert_kept_back(bench, medium)
+        status, out, error = j(bench, "flash", image, "--output", "json")
+        assert status == 0, error
+        received = result_of(out)["received"]
+        assert isinstance(received, int)
+        assert received < 22 * MIB  # of 24: the rest had come before
+        assert medium.read_bytes() == image.read_bytes()
+        assert j(bench, "state")[1] == "dut\n"
+
+
+def family(pid: int) -> list[int]:
+    """A process and those that it started, the youngest first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [*(one for child in children for one in family(int(child))), pid]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_flash_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab, medium: Path) -> None:
+    size = int(os.environ.get("JMP_TEST_RESUME_MIB", "512")) * MIB
+    image = lab.directory / "large"
+    with image.open("wb") as file:
+        for _ in range(size // MIB):
+            file.write(os.urandom(MIB))
+    with flashing(*TCP) as bench, proxying(bench.address) as proxy:
+        proxy.cut_after(size * 60 // 100)
+        status, _, error = j(bench, "flash", image, "--verify", "off", address=proxy.address)
+        assert status == 69, error
+        assert_kept_back(bench, medium)
+        status, out, error = j(bench, "flash", image, "--output", "json")
+        assert status == 0, error
+        result = result_of(out)
+        assert result["sha256"] == file_digest(image)
+        received = result["received"]
+        assert isinstance(received, int)
+        assert received < size * 41 // 100
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.mark.parametrize("at", [300_000, 1_500_003, 4_000_001])
+def test_a_bit_that_flips_on_the_way_is_never_silent(flashing: Flashing, lab: Lab, medium: Path, at: int) -> None:
+    image = lab.directory / "small"
+    image.write_bytes(os.urandom(6 * MIB))
+    with flashing(*TCP) as bench:
+        with proxying(bench.address) as proxy:
+            proxy.flip_at(at)
+            status, _, error = j(bench, "flash", image, "--verify", "off", address=proxy.address)
+        assert status in (69, 70), error
+        assert error.startswith("j: error: ")
+        assert_kept_back(bench, medium)
+        assert j(bench, "flash", image)[0] == 0  # nothing wrong was kept for later
+        assert medium.read_bytes() == image.read_bytes()
+
+
+def test_a_slow_network_is_no_time_out(flashing: Flashing, lab: Lab, medium: Path) -> None:
+    image = lab.directory / "small"
+    image.write_bytes(os.urandom(320_000))
+    with flashing(*TCP) as bench, proxying(bench.address) as proxy:
+        proxy.rate = 64_000
+        status, _, error = j(bench, "flash", image, address=proxy.address)
+        assert status == 0, error
+        assert medium.read_bytes() == image.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_client_that_vanishes_is_noticed(flashing: Flashing, lab: Lab, image: Path, medium: Path) -> None:
+    with (
+        flashing(*TCP) as bench,
+        proxying(bench.address) as proxy,
+        bench.client("j", "storage", "flash", str(image), address=proxy.address) as client,
+    ):
+        proxy.rate = 2 * MIB
+        wait_for(is_writing(medium), 30)
+        proxy.freeze()
+        started = time.monotonic()
+        wait_for(lambda: str(medium) not in descriptors(bench.pid), 40)
+        assert time.monotonic() - started < 35
+        assert client.process.wait(40) == 69, client.errors
+        assert_kept_back(bench, medium)
+
+
+def test_a_full_disk_is_named(flashing: Flashing, lab: Lab, image: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    small = lab.directory / "medium.img"
+    folder = lab.directory / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    try:
+        small.symlink_to(folder / "medium.img")
+        (folder / "medium.img").touch()
+        with flashing() as bench:
+            status, _, error = j(bench, "flash", image)
+            assert status == 70
+            assert "no space left on device; make room" in error
+            assert_kept_back(bench, small)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+if sys.platform != "linux":
+    collect_ignore = ["test_flashing.py"]
