@@ -91,10 +91,16 @@ class RecordFile:
         self._put(b"".join(self._header(self.lost)))
 
     def _create(self) -> int:
-        fd = os.open(
-            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
-        fcntl.flock(fd, fcntl.LOCK_EX)  # who looks whether it is held, holds it for a moment
+        """A new file, which is locked when it gets the name under which others look for it."""
+        new = self.path.with_name(f"{self._record.id}.new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            new.rename(self.path)
+        except BaseException:
+            os.close(fd)
+            new.unlink(missing_ok=True)
+            raise
         self._size = 0
         return fd
 
