@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..common.scalars import show
 from .place import Place
@@ -48,6 +48,10 @@ class ExporterConfigV1Alpha1DriverInstance:
     ref: str | None = field(default=None, metadata=key(help="Names from the root to another entry, joined with dots."))
     required: bool = field(
         default=False, metadata=key(help="The exporter does not start without its device; otherwise it looks for it.")
+    )
+    isolate: Literal["process"] | None = field(
+        default=None,
+        metadata=key(help="process: it runs in a process of its own, and takes no other along when it crashes."),
     )
     place: Place | None = field(default=None, repr=False, compare=False, metadata=key(internal=True))
     """Where it was read from; None if it was made in Python."""
@@ -138,7 +142,8 @@ def _check_keys(content: Mapping[Any, Any], place: Place, problems: Problems) ->
         other = "type" if "type" in kinds else "children"
         problems.add(place / "ref", f"'ref' and {other!r} exclude each other; remove one of them")
         return False
-    meaningless = {"type": (), "ref": _KEYS, "children": ("config", "methods_description", "required")}[kinds[0]]
+    of_drivers = ("config", "methods_description", "required", "isolate")
+    meaningless = {"type": (), "ref": _KEYS, "children": of_drivers}[kinds[0]]
     for name in content:
         if name in meaningless and name != kinds[0]:
             owner = "a reference" if kinds[0] == "ref" else "a composite"

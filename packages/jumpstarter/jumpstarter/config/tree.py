@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from copy import copy, deepcopy
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..common.exceptions import ConfigurationError
@@ -37,11 +37,18 @@ class Plan:
     required: bool = False
     """The exporter does not start without its device."""
 
+    isolated: Entry | None = None
+    """What to make in a process of its own, with what is below it."""
+
     unknown_references: list[Node] = field(default_factory=list[Node])
     """Of the whole tree, those that only the finished tree can prove."""
 
     def make(self, children: dict[str, Driver]) -> Driver:
         """Make the driver itself. Raises what its constructor does."""
+        if self.isolated is not None:
+            from ..isolation import isolated
+
+            return isolated(self.cls, self.isolated.dump(), self.arguments, str(self.place.source or ""))
         # a constructor may change what it gets, and another attempt must find it as it was
         given = {
             name: deepcopy(value) if type(value) in (list, dict) else value for name, value in self.arguments.items()
@@ -102,7 +109,11 @@ class _Planner:
             return None
         given = self._arguments(cls, entry, place)
         made = {name: child for name, child in children.items() if child is not None}
-        return Plan(cls, given, place, made, required=entry.required)
+        if entry.isolate is None:
+            return Plan(cls, given, place, made, required=entry.required)
+        if problem := _cannot_isolate(entry):
+            self.problems.add(place / "isolate", problem)
+        return Plan(cls, given, place, {}, required=entry.required, isolated=replace(entry, isolate=None))
 
     def _class(self, entry: Entry, place: Place) -> type[Driver] | None:
         if entry.type is not None:
@@ -130,6 +141,16 @@ class _Planner:
             place = child.place if child.place is not None and child.place.source is not None else below / name
             if problem := _bad_name(name) or _hides(name, cls):
                 self.problems.add(place, problem)
+
+
+def _cannot_isolate(entry: Entry) -> str | None:
+    """Why an entry cannot have a process of its own."""
+    for name, child in entry.children.items():
+        if child.ref is not None:
+            return f"{name!r} below it is a reference, which cannot lead out of its process"
+        if problem := _cannot_isolate(child):
+            return problem
+    return None
 
 
 def _bad_name(name: str) -> str | None:

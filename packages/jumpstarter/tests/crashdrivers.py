@@ -1,0 +1,109 @@
+"""Drivers that end their process, or show which one they run in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from anyio.abc import ObjectStream
+from jumpstarter.driver import Driver, export, exportstream
+from jumpstarter.streams.common import create_memory_stream
+
+
+@dataclass(kw_only=True)
+class Lamp(Driver):
+    """Below another one."""
+
+    @export
+    def process(self) -> int:
+        return os.getpid()
+
+
+@dataclass(kw_only=True)
+class Crasher(Driver):
+    """Does what is asked, and dies when that is asked."""
+
+    log: str = ""
+    level: int = 3
+    fails: str = ""
+    lit: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fails:
+            raise {"absent": FileNotFoundError, "wrong": ValueError}[self.fails](f"it is {self.fails}")
+        self.children["lamp"] = Lamp()
+        self._note("made")
+
+    def _note(self, what: str) -> None:
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write(f"{what}\n")
+
+    def reset(self) -> None:
+        self._note("reset")
+        super().reset()
+
+    def close(self) -> None:
+        self._note("close")
+        super().close()
+
+    def release(self) -> None:
+        self._note("release")
+
+    @export
+    def process(self) -> int:
+        return os.getpid()
+
+    @export
+    def environment(self) -> list[str]:
+        return sorted(os.environ)
+
+    @export
+    async def later(self, period: timedelta, by: int = 2) -> timedelta:
+        self.logger.warning("later by %d", by)
+        return by * period
+
+    @export
+    def count(self, n: int) -> Generator[int]:
+        yield from range(n)
+
+    @export
+    async def size(self, source: Any) -> int:
+        total = 0
+        async with self.resource(source) as stream:
+            async for chunk in stream:
+                total += len(chunk)
+        return total
+
+    @export
+    def refuse(self) -> None:
+        raise ValueError("not today")
+
+    @export
+    def wait(self) -> None:
+        time.sleep(60)
+
+    @export
+    def segfault(self) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
+
+    @export
+    def exit(self, status: int) -> None:
+        os._exit(status)
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        near, far = create_memory_stream()
+        async with near, far:
+            await near.send(b"from process %d" % os.getpid())
+            yield far
