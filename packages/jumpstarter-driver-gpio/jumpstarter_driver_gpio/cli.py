@@ -1,0 +1,99 @@
+"""The commands of digital inputs and outputs."""
+
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+from jumpstarter.client.decorators import DriverClickGroup, driver_click_group
+from jumpstarter_driver_power.cli import power_commands
+
+if TYPE_CHECKING:
+    from .client import DigitalInputClient, DigitalOutputClient
+
+_timeout = click.option(
+    "-t",
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=3600,
+    show_default=True,
+    help="Longest time to wait.",
+)
+
+
+def output_commands(client: "DigitalOutputClient") -> DriverClickGroup:
+    """Those of a supply, `pulse` and `restore`; `read` tells the level."""
+    base = power_commands(client)
+    base.help = client.description or "Drive a line."
+
+    @base.command()
+    def on() -> None:
+        """Make the line active."""
+        client.on()
+
+    @base.command()
+    def off() -> None:
+        """Make the line inactive."""
+        client.off()
+
+    @base.command()
+    @click.argument("width", type=click.FloatRange(min=0, min_open=True, max=3600), metavar="SECONDS")
+    def pulse(width: float) -> None:
+        """Make the line active for SECONDS, and print how long it really was."""
+        click.echo(f"{client.pulse(width):.6f} s")
+
+    @base.command()
+    def restore() -> None:
+        """Bring the line to its initial level."""
+        client.restore()
+
+    @base.command()
+    def read() -> None:
+        """Tell the level of the line."""
+        click.echo(str(client.read()))
+
+    return base
+
+
+def input_commands(client: "DigitalInputClient") -> DriverClickGroup:
+    """Reading and waiting."""
+
+    @driver_click_group(client)
+    def base() -> None:
+        """Watch a line."""
+
+    @base.command()
+    def read() -> None:
+        """Tell the level of the line."""
+        click.echo(str(client.read()))
+
+    @base.command()
+    @_timeout
+    def wait_for_active(timeout: float) -> None:
+        """Wait until the line is active."""
+        client.wait_for_active(timeout)
+
+    @base.command()
+    @_timeout
+    def wait_for_inactive(timeout: float) -> None:
+        """Wait until the line is inactive."""
+        client.wait_for_inactive(timeout)
+
+    @base.command()
+    @click.argument("edge", type=click.Choice(["rising", "falling"]))
+    @_timeout
+    def wait_for_edge(edge: str, timeout: float) -> None:
+        """Wait for the next EDGE of the line."""
+        client.wait_for_edge(edge, timeout)
+
+    @base.command()
+    @click.option("-n", "--count", type=click.IntRange(min=0), default=0, help="End after so many (default: Ctrl-C).")
+    def edges(count: int) -> None:
+        """Print the edges from now on: time in seconds, number, edge, and how many were lost before it."""
+        with closing(client.edges()) as found:
+            for edge in islice(found, count or None):
+                lost = f"  {edge.missed} lost before it" if edge.missed else ""
+                click.echo(f"{edge.timestamp_ns / 1e9:.9f}  {edge.seqno}  {edge.edge}{lost}")
+
+    return base
