@@ -6,7 +6,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,6 +18,9 @@ from .edges import Edge
 
 KEPT_EDGES = 65536
 """Edges that are kept for readers who are slow."""
+
+SPIN = 0.002
+"""Seconds before the end of a pulse in which its end is waited for busily: sleeping is not exact."""
 
 _GONE = {errno.ENODEV, errno.ENXIO, errno.EIO}
 
@@ -70,25 +73,32 @@ class Lines:
             value = library().line.Value
             held.set_values({o: value.ACTIVE if a else value.INACTIVE for o, a in zip(offsets, levels, strict=True)})
 
-    def pulse(self, level: bool, width: float, sleep: Any) -> float:
+    def pulse(self, level: bool, width: float, sleep: Callable[[float], object]) -> float:
         """Have the one line at a level for so many seconds, and then at the other; returns how long it really was.
 
-        `sleep` waits for the longer part; what it raises ends the pulse at once.
+        `sleep` waits for the longer part; what it raises ends the pulse at once. A write takes some time, in the midst
+        of which the level changes: the second one begins early by half of what the first one took.
         """
-        with self._using():
-            pass
-        begin = time.monotonic()
-        self.write([level])
-        begin = (begin + time.monotonic()) / 2
-        try:
-            if (long := width - SPIN) > 0:
-                sleep(begin + long - time.monotonic())
-            while time.monotonic() < begin + width:
-                pass
-        finally:
+        with self._using() as (held, offsets):
+            value = library().line.Value
+            active, inactive = {offsets[0]: value.ACTIVE}, {offsets[0]: value.INACTIVE}
+            first, second = (active, inactive) if level else (inactive, active)
             before = time.monotonic()
+            held.set_values(first)
+            after = time.monotonic()
+        begin, half = (before + after) / 2, (after - before) / 2
+        try:
+            if (long := begin + width - SPIN - after) > 0:
+                sleep(long)
+        except BaseException:
             self.write([not level])
-        return (before + time.monotonic()) / 2 - begin
+            raise
+        with self._using() as (held, _):
+            while (before := time.monotonic()) < begin + width - half:
+                pass
+            held.set_values(second)
+            after = time.monotonic()
+        return (before + after) / 2 - begin
 
     def lost(self, reason: str) -> None:
         """The chip is gone: the next use tries to find it again."""
@@ -107,10 +117,6 @@ class Lines:
                     raise OSError(f"{self.where}: {(e.strerror or str(e)).lower()}") from e
                 self.lost("the chip is gone")
                 raise DeviceAbsentError(f"{self.where}: the chip is gone", "connect it again") from e
-
-
-SPIN = 0.002
-"""Seconds before the end of a pulse in which its end is waited for busily: sleeping is not exact."""
 
 
 class EdgeLog:
@@ -182,7 +188,7 @@ class _Watcher:
             self._log.append([self._edge(event) for event in events])
 
     def _edge(self, event: Any) -> Edge:
-        expected = self._next.get(event.line_offset, event.line_seqno)
+        expected = self._next.get(event.line_offset, 1)
         self._next[event.line_offset] = event.line_seqno + 1
         return Edge(
             edge="rising" if event.event_type is event.Type.RISING_EDGE else "falling",

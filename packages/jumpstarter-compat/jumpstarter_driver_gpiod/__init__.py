@@ -1,0 +1,1 @@
+"""The name of the public release for jumpstarter_driver_gpio."""
