@@ -81,7 +81,7 @@ def test_unplugged_and_plugged_in_again(bench: KernelBench, adapter: FtdiAdapter
         with client.attach(unplug="wait=60") as waits, client.attach(unplug="mark") as marks:
             for attached in (waits, marks):
                 attached.give()
-            with pytest.raises(DriverError, match="lost at .*unplugged|lost at"), client.stream() as fails:
+            with pytest.raises(DriverError, match="lost at"), client.stream() as fails:
                 bench.unplug(adapter)
                 fails.receive()
             with pytest.raises(ExpectError, match="lost at"):
