@@ -127,6 +127,7 @@ def test_a_reader_that_is_too_slow_is_told_what_it_missed(mute: FakeSerial) -> N
                 digest.take(item)
         assert digest.dropped >= 3 * MIB
         begin = digest.begin
+        assert begin is not None
         assert begin == digest.dropped
         assert digest.dropped + (digest.end - begin) == client.status()["end"]
         with pytest.raises(LookupError, match=r"keeps .* bytes from offset 0 on no more"):
