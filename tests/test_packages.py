@@ -98,6 +98,10 @@ def installed_names(uv: str, python: Path) -> set[str]:
 class TestWheel:
     pytestmark = slow_builds
 
+    @pytest.mark.parametrize(("name", "most"), [("jumpstarter", 16), ("jumpstarter-driver-dutlink", 20)])
+    def test_it_brings_few_packages_along(self, name: str, most: int, installed: Installer, uv: str) -> None:
+        assert len(installed_names(uv, installed(name))) <= most
+
     @pytest.mark.parametrize("name", NAMES)
     def test_it_is_typed_and_ships_no_tests(self, name: str, wheels: Path) -> None:
         files = zipfile.ZipFile(wheel(wheels, name)).namelist()

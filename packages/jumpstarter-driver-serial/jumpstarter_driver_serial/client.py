@@ -24,8 +24,16 @@ class PySerialClient(DriverClient):
     # sessions of pexpect
 
     def pexpect(self) -> "AbstractContextManager[fdspawn[bytes]]":
-        """Open the console as a pexpect session until the context ends."""
-        from jumpstarter_driver_network.adapters import PexpectAdapter
+        """Open the console as a pexpect session until the context ends.
+
+        ImportError says what to install where pexpect is not there.
+        """
+        try:
+            from jumpstarter_driver_network.adapters import PexpectAdapter
+        except ImportError as e:
+            raise ImportError(
+                f"a pexpect session needs more packages ({e}); run: pip install 'jumpstarter-driver-serial[pexpect]'"
+            ) from e
 
         return PexpectAdapter(client=self)
 
