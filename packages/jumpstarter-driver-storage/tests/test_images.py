@@ -1,6 +1,5 @@
 """What is inside of an image file, for any content."""
 
-import hashlib
 import struct
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from jumpstarter_driver_storage.blocks import bits, unbits
 from jumpstarter_driver_storage.common import BLOCK
 from jumpstarter_driver_storage.images import Bmap, Data, ImageError, Item, Raw, Sparse, Unfolding, Zeros, is_zero
+from jumpstarter_testing.images import CRC32, DONT_CARE, FILL, RAW, bmap_of, sparse_image
 
 ZEROS = bytes(BLOCK)
 
@@ -57,8 +57,6 @@ def test_an_answer_is_read_as_it_was_written(wanted: list[bool]) -> None:
     assert unbits(bits(wanted), len(wanted)) == wanted
 
 
-RAW, FILL, DONT_CARE, CRC32 = 0xCAC1, 0xCAC2, 0xCAC3, 0xCAC4
-
 chunks = st.lists(
     st.one_of(
         st.tuples(st.just(RAW), st.integers(1, 3), st.binary(min_size=4, max_size=4)),
@@ -68,18 +66,6 @@ chunks = st.lists(
     ),
     max_size=6,
 )
-
-
-def sparse_image(parts: list[tuple[int, int, bytes]], block: int = 4096) -> tuple[bytes, bytes]:
-    """A sparse image, and what it stands for."""
-    body, content = b"", b""
-    for kind, count, data in parts:
-        unfolded = data * (count * block // 4) if kind in (RAW, FILL) else bytes(count * block)
-        payload = unfolded if kind == RAW else data
-        body += struct.pack("<HHII", kind, 0, count, 12 + len(payload)) + payload
-        content += unfolded
-    head = struct.pack("<IHHHHIIII", 0xED26FF3A, 1, 0, 28, 12, block, len(content) // block, len(parts), 0)
-    return head + body, content
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,26 +102,6 @@ def test_any_bytes_are_a_sparse_image_or_refused(junk: bytes) -> None:
         sparse.finish()
     except ImageError:
         pass
-
-
-def bmap_of(image: bytes, ranges: list[tuple[int, int]], block: int = 4096) -> str:
-    """A bmap file with its own checksum."""
-    rows = ""
-    for first, last in ranges:
-        digest = hashlib.sha256(image[first * block : (last + 1) * block]).hexdigest()
-        rows += f'<Range chksum="{digest}"> {first}-{last} </Range>\n'
-    text = f"""<?xml version="1.0" ?>
-<bmap version="2.0">
-    <ImageSize> {len(image)} </ImageSize>
-    <BlockSize> {block} </BlockSize>
-    <BlocksCount> {-(-len(image) // block)} </BlocksCount>
-    <ChecksumType> sha256 </ChecksumType>
-    <BmapFileChecksum> {"0" * 64} </BmapFileChecksum>
-    <BlockMap>
-{rows}    </BlockMap>
-</bmap>
-"""
-    return text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest())
 
 
 def filtered(bmap: str, image: bytes, step: int = 50_000) -> list[Item]:

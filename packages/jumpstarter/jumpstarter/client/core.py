@@ -159,6 +159,8 @@ class AsyncDriverClient(Metadata):
         stand for. `size` is how many bytes the stream has, where it is known and not encoded: fewer are an error at the
         driver. Yields the handle, an argument for a call; leaving waits until the driver is done with it.
         """
+        from anyio import BrokenResourceError
+
         from ..streams.common import forward_stream
         from ..streams.metadata import ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, MetadataStreamAttributes
 
@@ -176,8 +178,18 @@ class AsyncDriverClient(Metadata):
                 from ..streams.encoding import DecodedStream, encoding_named
 
                 stream, handle[CONTENT_ENCODING] = DecodedStream(stream, encoding_named(content_encoding)), None
-            async with forward_stream(stream, remote):
-                yield handle
+            said: list[Exception] = []
+            try:
+                async with forward_stream(stream, remote):
+                    try:
+                        yield handle
+                    except Exception as e:
+                        said.append(e)
+                        raise
+            except BrokenResourceError:
+                if said:  # a call that failed says more than the stream that broke with it
+                    raise said[0]  # noqa: B904 it is no consequence of that
+                raise
 
     @asynccontextmanager
     async def _stream(

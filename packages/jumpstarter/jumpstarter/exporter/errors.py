@@ -83,7 +83,7 @@ def failure_of(
     found = list(leaves(error))
     first = found[0]
     code = _broken_stream(first) if opened else None
-    cause = first.__cause__ or first
+    cause = first if isinstance(first, JumpstarterException) else first.__cause__ or first
     if code == "invalid-argument":
         message = f"the frame is malformed: {cause}"
     elif code is not None:

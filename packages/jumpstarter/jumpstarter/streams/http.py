@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator
@@ -100,8 +101,10 @@ class UrlStream(ObjectStream[bytes]):
 
     def abort(self) -> None:
         """Make a read that waits end at once."""
-        with suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError, ValueError, AttributeError):  # closed, or at its end
+            fd = self._answer.fileno()
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
 
     async def send(self, item: bytes) -> None:
         raise NotImplementedError("a URL can be read only")
@@ -114,8 +117,7 @@ class UrlStream(ObjectStream[bytes]):
         await in_thread(self._close)
 
     def _close(self) -> None:
-        self._answer.close()
-        self._connection.close()
+        _close(self._connection, self._answer)
 
 
 @asynccontextmanager
@@ -135,7 +137,7 @@ async def open_url(request: tuple[str, dict[str, str]], rules: UrlRules) -> Asyn
 def _open(url: str, headers: dict[str, str], rules: UrlRules) -> UrlStream:
     for _ in range(MOST_REDIRECTS + 1):
         parts = _checked(url)
-        connection = _connected(parts, rules)
+        connection, answer = _connected(parts, rules), None
         try:
             answer = _answer(connection, parts, headers)
             if answer.status not in _REDIRECTS:
@@ -144,11 +146,17 @@ def _open(url: str, headers: dict[str, str], rules: UrlRules) -> UrlStream:
             if _origin(_checked(target)) != _origin(parts):
                 headers = {k: v for k, v in headers.items() if not k.lower().startswith(_SECRET_HEADERS)}
         except BaseException:
-            connection.close()
+            _close(connection, answer)
             raise
-        connection.close()
+        _close(connection, answer)
         url = target
     raise OSError(f"{_shown(urlsplit(url))}: more than {MOST_REDIRECTS} redirects")
+
+
+def _close(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse | None) -> None:
+    if answer is not None:
+        answer.close()
+    connection.close()
 
 
 def _checked(url: str) -> SplitResult:
