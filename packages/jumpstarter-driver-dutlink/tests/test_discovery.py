@@ -74,6 +74,24 @@ def test_nothing_is_found(bench: FakeBench) -> None:
     assert "no devices found" in warnings
 
 
+def test_what_comes_and_goes_is_watched(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = DutlinkBoard("0000000d")
+    steps = iter([lambda: bench.plug(board), lambda: bench.unplug(board)])
+
+    def next_step(_seconds: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr("jumpstarter.cli.discover.time.sleep", next_step)
+    done = CliRunner().invoke(cli, ["discover", "--watch"])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "+ DUTLink, firmware 0.09, at USB port 1-1.1"
+    assert lines[-1] == "- DUTLink, firmware 0.09, at USB port 1-1.1"
+    assert "      serial: 0000000d" in lines
+
+
 def test_rules_for_udev_are_printed() -> None:
     printed, _ = run("driver", "udev")
     assert "# jumpstarter_driver_dutlink\n" in printed
