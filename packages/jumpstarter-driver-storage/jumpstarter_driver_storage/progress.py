@@ -12,6 +12,9 @@ from .common import Progress, Stage, size_text
 EVERY = 5.0
 """Seconds between two lines of a stage where the output is no terminal."""
 
+QUIET = 2.0
+"""Seconds of a transfer that need no lines."""
+
 _DOING = {
     Stage.IDLE: "waiting",
     Stage.PREPARE: "preparing",
@@ -39,12 +42,14 @@ def text_of(progress: Progress) -> str:
 class ProgressLine:
     """Shows how far a transfer is, on stderr. Used as a context, which leaves the line clean."""
 
-    def __init__(self, output: TextIO | None = None) -> None:
+    def __init__(self, output: TextIO | None = None, quiet: float = QUIET) -> None:
+        """`quiet` are the seconds of a transfer of which nothing is said where the output is no terminal."""
         self._output = output or sys.stderr
         self._is_terminal = self._output.isatty()
         self._shown = ""
         self._stage: Stage | None = None
         self._last = 0.0
+        self._quiet_until = time.monotonic() + quiet
 
     def __enter__(self) -> ProgressLine:
         return self
@@ -60,6 +65,8 @@ class ProgressLine:
             text = text_of(progress)[: shutil.get_terminal_size().columns - 1]
             self._output.write(f"\r{text:<{len(self._shown)}}")
             self._shown = text
+        elif time.monotonic() < self._quiet_until:
+            return
         elif progress.stage != self._stage or time.monotonic() - self._last >= EVERY:
             self._stage, self._last = progress.stage, time.monotonic()
             self._output.write(f"{text_of(progress)}\n")

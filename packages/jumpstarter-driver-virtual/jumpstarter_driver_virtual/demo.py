@@ -1,6 +1,7 @@
 """`jmp demo`: a tour of the simulated board, by the very commands that a user would type."""
 
 import hashlib
+import lzma
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,11 +83,11 @@ class Tour:
         self.backstage.run("jmp shell -- python page.py", expect='"simulated": true')
 
     def flash(self) -> None:
-        """Flash another image: the digest in the boot log is a new one"""
-        (self.backstage.folder / "my.img").write_bytes(IMAGE)
+        """Flash another image, compressed: it is read back and compared, and its digest is in the boot log then"""
+        (self.backstage.folder / "my.img.xz").write_bytes(lzma.compress(IMAGE))
         digest = hashlib.sha256(IMAGE).hexdigest()
-        self.backstage.show("echo my first image > my.img")
-        self.backstage.run("j board storage flash my.img", expect=digest)
+        self.backstage.show("echo my first image | xz > my.img.xz")
+        self.backstage.run("j board storage flash my.img.xz", expect=digest)
         with self.backstage.console("Starting system ...", expect=digest[:12]):
             self.backstage.run("j board power cycle --wait 0.5")
 
