@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Exporter
 
+pytestmark = pytest.mark.xdist_group("misuse")  # one bench for all of them, in their order
+
 Mode = Literal["local", "unix", "tcp"]
 MODES: tuple[Mode, ...] = ("local", "unix", "tcp")
 

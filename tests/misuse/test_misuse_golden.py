@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from misuse_bench import Bench
     from misuse_golden import Golden
 
+pytestmark = pytest.mark.xdist_group("misuse")  # one bench for all of them, in their order
+
 MODULES = (cases_use, cases_reach, cases_configs, cases_devices, cases_python)  # each adds its cases when imported
 
 
