@@ -86,7 +86,8 @@ async def _serve_one(session: Session, gate: Gate, context: Any, text: str | byt
         with await gate.admit(context), session.stream_of(context.peer()):
             await session.check_usable(str(request.get("uuid")))
             driver = session.instance(str(request.get("uuid")))
-            name, is_ours = f"stream of driver {session.path(driver)}", bool(request.get(FINISHES))
+            name = f"stream {request.get('method') or request['kind']} of driver {session.path(driver)}"
+            is_ours = bool(request.get(FINISHES))
             is_file, is_quick = request["kind"] == "resource", bool(request.get(QUICK))
             remote = RouterStream(
                 context, name=name, is_peer_ours=is_ours, summed=is_file, quick=is_quick and not is_file, first=first
