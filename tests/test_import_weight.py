@@ -23,6 +23,10 @@ CLIENT = "from jumpstarter.client import DriverClient, client_from_path"
 
 
 ON_DEMAND = {
+    # for drivers in the wild: models and coroutines, which nothing of ours imports
+    "jumpstarter.common.oci",
+    "jumpstarter.common.resources",
+    "jumpstarter.common.storage",
     "jumpstarter.client.broken",  # of byte streams, which need anyio anyway
     "jumpstarter.client.lease",  # carries them
     "jumpstarter.client.direct",

@@ -190,3 +190,57 @@ def test_its_log_steers_no_terminal(lab: Lab):
         shell = ("jmp", "shell", "--tls-grpc", address, "--tls-grpc-insecure", "--exporter-logs", "--", "sleep", "1")
         done = run(lab, address, *shell)
         assert "evil" in done.stderr, done.stderr
+
+
+NAMED = (
+    "os.system",
+    "subprocess.Popen",
+    "antigravity.Client",
+    "this.Client",
+    "trap.Client",
+    ".trap.Client",
+    "trap",
+    "jumpstarter_driver_trap.client.Client",
+    "jumpstarter.client.trap.Client",
+    "jumpstarter.exporter.session.Session",
+    "jumpstarter.common.importlib.import_module",
+    "__main__.Client",
+    "trap:Client",
+    "../trap.Client",
+)
+"""Client classes that no exporter may choose."""
+
+WATCHED = """\
+import sys
+from jumpstarter.client.core import DriverError
+from jumpstarter.utils.env import env
+sys.path.insert(0, "")  # as for a script that lies there
+seen, watching = set(), True
+sys.addaudithook(lambda event, args: watching and event == "import" and seen.add(args[0].partition(".")[0]))
+with env() as client:
+    device = client.children["device"]
+    str(device), repr(device), device.children, hasattr(device, "cli")
+    try:
+        device.call("echo", 1)
+    except DriverError:
+        pass
+watching = False
+forbidden = {"trap", "jumpstarter_driver_trap", "antigravity", "this"}
+assert not seen & forbidden, seen & forbidden
+assert "jumpstarter.exporter" not in sys.modules
+print("untouched")
+"""
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_no_client_class_that_an_exporter_names_is_imported(lab: Lab, trap: Path, named: str):
+    package = lab.directory / "jumpstarter_driver_trap"  # looks like one of ours, and is registered nowhere
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "client.py").write_text((lab.directory / "trap.py").read_text())
+    with answering(GetReport=report(named).SerializeToString(), DriverCall=VALUE) as address:
+        commands = ("j", "device", "echo"), ("jmp", "shell", "--tls-grpc", address, "--tls-grpc-insecure", "--", "j")
+        for command in (("python", "-c", WATCHED), *(commands if named.endswith("trap.Client") else ())):
+            done = lab.run("env", "-C", lab.directory, *command, JUMPSTARTER_HOST=address, JMP_GRPC_INSECURE="1")
+            assert "untouched" in done.stdout or command[0] != "python", done.stderr
+    assert not trap.exists()

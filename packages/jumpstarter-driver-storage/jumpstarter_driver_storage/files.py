@@ -1,4 +1,4 @@
-"""A local file as the byte stream that a driver reads or writes."""
+"""Local files that a driver reads or writes."""
 
 import os
 import shutil
@@ -7,31 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from anyio import EndOfStream, to_thread
-from anyio.abc import ByteStream
-from jumpstarter.streams.common import CHUNK
+from jumpstarter.streams.files import FileStream
 
-
-class FileStream(ByteStream):
-    """A file that is sent, when it is open for reading, or received, when it is open for writing."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    async def receive(self, max_bytes: int = CHUNK) -> bytes:
-        data = await to_thread.run_sync(self._file.read, max_bytes) if self._file.readable() else b""
-        if not data:
-            raise EndOfStream
-        return data
-
-    async def send(self, item: bytes) -> None:
-        await to_thread.run_sync(self._file.write, item)
-
-    async def send_eof(self) -> None:
-        pass
-
-    async def aclose(self) -> None:
-        await to_thread.run_sync(self._file.flush)
+__all__ = ["FileStream", "replacing"]
 
 
 @contextmanager

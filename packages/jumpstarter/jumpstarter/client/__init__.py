@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .base import DriverClient, StubDriverClient
     from .client import client_from_channel, client_from_path
+    from .flasher import FlasherClient, FlasherClientInterface
+    from .lease import Lease
 
 _HOMES = {
     "DriverClient": "base",
     "StubDriverClient": "base",
+    "FlasherClient": "flasher",
+    "FlasherClientInterface": "flasher",
+    "Lease": "lease",
     "client_from_channel": "client",
     "client_from_path": "client",
 }
 
-__all__ = ["DriverClient", "StubDriverClient", "client_from_channel", "client_from_path"]
+__all__ = [
+    "DriverClient",
+    "FlasherClient",
+    "FlasherClientInterface",
+    "Lease",
+    "StubDriverClient",
+    "client_from_channel",
+    "client_from_path",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -3,5 +3,15 @@
 from .base import Driver
 from .calls import CallCancelled, check_cancelled, is_cancelled, sleep
 from .decorators import export, exportstream
+from .flasher import FlasherInterface
 
-__all__ = ["CallCancelled", "Driver", "check_cancelled", "export", "exportstream", "is_cancelled", "sleep"]
+__all__ = [
+    "CallCancelled",
+    "Driver",
+    "FlasherInterface",
+    "check_cancelled",
+    "export",
+    "exportstream",
+    "is_cancelled",
+    "sleep",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator
 from enum import StrEnum
 from importlib import import_module
 from typing import Any, Protocol
@@ -232,3 +232,41 @@ class DecodedStream(ObjectStream[bytes]):
 def iter_nothing() -> Generator[bytes]:
     """No pieces."""
     yield from ()
+
+
+class AutoDecompressIterator:
+    """The content behind blocks of bytes, decompressed if they begin like something compressed, else as they are."""
+
+    def __init__(self, *, source: AsyncIterable[bytes]) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Raises RuntimeError, with an EncodingError as its cause, for data that are damaged or end too early."""
+        source = aiter(self._source)
+        head = b""
+        async for block in source:
+            head += block
+            if len(head) >= HEAD:
+                break
+        encoding = detect(head)
+        if encoding is None:
+            if head:
+                yield head
+            async for block in source:
+                yield block
+            return
+        try:
+            async for piece in _decompressed(Decompressor(encoding), head, source):
+                yield piece
+        except EncodingError as e:
+            raise RuntimeError(str(e)) from e
+
+
+async def _decompressed(decompressor: Decompressor, head: bytes, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    for piece in decompressor.feed(head):
+        yield piece
+    async for block in source:
+        pieces = decompressor.feed(block)
+        while (piece := await in_thread(next, pieces, None)) is not None:
+            yield piece
+    decompressor.finish()

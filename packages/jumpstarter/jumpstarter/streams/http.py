@@ -142,7 +142,10 @@ def _open(url: str, headers: dict[str, str], rules: UrlRules) -> UrlStream:
             answer = _answer(connection, parts, headers)
             if answer.status not in _REDIRECTS:
                 return _body(connection, answer, _shown(parts), rules)
-            target = urljoin(url, answer.headers.get("Location") or "")
+            location = answer.headers.get("Location")
+            if not location:
+                raise OSError(f"{_shown(parts)}: answers {answer.status} with a missing Location header")
+            target = urljoin(url, location)
             if _origin(_checked(target)) != _origin(parts):
                 headers = {k: v for k, v in headers.items() if not k.lower().startswith(_SECRET_HEADERS)}
         except BaseException:
@@ -150,7 +153,7 @@ def _open(url: str, headers: dict[str, str], rules: UrlRules) -> UrlStream:
             raise
         _close(connection, answer)
         url = target
-    raise OSError(f"{_shown(urlsplit(url))}: more than {MOST_REDIRECTS} redirects")
+    raise OSError(f"{_shown(urlsplit(url))}: Too many redirects, more than {MOST_REDIRECTS}")
 
 
 def _close(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse | None) -> None:

@@ -1,0 +1,202 @@
+"""The import paths by which drivers in the wild know the core."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from jumpstarter.client.flasher import FlasherClient
+from jumpstarter.common.exceptions import ArgumentError
+from jumpstarter.common.ipaddr import get_ip_address
+from jumpstarter.common.oci import OciCredentials, parse_oci_registry, resolve_oci_credentials
+from jumpstarter.common.resources import ClientStreamResource, PresignedRequestResource, Resource
+from jumpstarter.common.storage import read_from_storage_device, wait_for_storage_device, write_to_storage_device
+from jumpstarter.common.utils import serve
+from jumpstarter.driver import Driver, FlasherInterface, export
+from jumpstarter.streams.common import create_memory_stream
+from jumpstarter.streams.encoding import AutoDecompressIterator, Compression, compressor
+from pydantic import TypeAdapter, ValidationError
+
+NAMES = {
+    "jumpstarter.driver": "Driver FlasherInterface export exportstream",
+    "jumpstarter.driver.base": "Driver",
+    "jumpstarter.driver.decorators": "export exportstream",
+    "jumpstarter.driver.flasher": "FlasherInterface",
+    "jumpstarter.client": "DriverClient FlasherClient FlasherClientInterface Lease client_from_path",
+    "jumpstarter.client.adapters": "blocking",
+    "jumpstarter.client.base": "DriverClient StubDriverClient",
+    "jumpstarter.client.client": "client_from_channel client_from_path",
+    "jumpstarter.client.core": "AsyncDriverClient DriverError DriverInvalidArgument DriverMethodNotImplemented "
+    "ExporterNotReady",
+    "jumpstarter.client.decorators": "DriverClickGroup driver_click_command driver_click_group",
+    "jumpstarter.client.flasher": "FlasherClient FlasherClientInterface PathBuf",
+    "jumpstarter.common": "ExporterStatus HOOK_WARNING_PREFIX LogSource Metadata TemporarySocket TemporaryTcpListener "
+    "TemporaryUnixListener exceptions",
+    "jumpstarter.common.exceptions": "ArgumentError ConfigurationError ConnectionError EnvironmentVariableNotSetError "
+    "ExporterOfflineError ExporterUnreachableError FileNotFoundError JumpstarterException MissingDriverError "
+    "ReauthenticationFailed",
+    "jumpstarter.common.fls": "download_fls get_fls_binary get_fls_github_url",
+    "jumpstarter.common.importlib": "import_class",
+    "jumpstarter.common.ipaddr": "get_ip_address",
+    "jumpstarter.common.metadata": "Metadata",
+    "jumpstarter.common.oci": "OciCredentials parse_oci_registry read_auth_file_credentials resolve_oci_credentials",
+    "jumpstarter.common.resources": "ClientStreamResource PresignedRequestResource Resource ResourceMetadata",
+    "jumpstarter.common.serde": "decode_value encode_value",
+    "jumpstarter.common.storage": "read_from_storage_device wait_for_storage_device write_to_storage_device",
+    "jumpstarter.common.tempfile": "TemporarySocket TemporaryTcpListener TemporaryUnixListener",
+    "jumpstarter.common.utils": "ExporterMetadata env env_with_metadata serve serve_async",
+    "jumpstarter.config.common": "CONFIG_API_VERSION CONFIG_PATH ObjectMeta",
+    "jumpstarter.config.exporter": "ExporterConfigListV1Alpha1 ExporterConfigV1Alpha1 "
+    "ExporterConfigV1Alpha1DriverInstance FailureDetectionConfigV1Alpha1 HookConfigV1Alpha1 HookInstanceConfigV1Alpha1",
+    "jumpstarter.config.tls": "TLSConfigV1Alpha1",
+    "jumpstarter.exporter": "Session",
+    "jumpstarter.streams.blocking": "BlockingStream",
+    "jumpstarter.streams.common": "copy_stream create_memory_stream forward_stream",
+    "jumpstarter.streams.encoding": "AutoDecompressIterator Compression",
+    "jumpstarter.streams.metadata": "MetadataStream MetadataStreamAttributes",
+    "jumpstarter.streams.progress": "ProgressAttribute ProgressStream",
+    "jumpstarter.streams.router": "RouterStream",
+    "jumpstarter.utils.env": "ExporterMetadata env env_async env_with_metadata",
+    "jumpstarter_protocol": "client_pb2 client_pb2_grpc jumpstarter_pb2 jumpstarter_pb2_grpc kubernetes_pb2 "
+    "kubernetes_pb2_grpc router_pb2 router_pb2_grpc telemetry_pb2 telemetry_pb2_grpc",
+    "jumpstarter_protocol.jumpstarter.v1": "common_pb2 jumpstarter_pb2",
+    "jumpstarter_protocol.jumpstarter.client.v1": "client_pb2",
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names_are_where_others_import_them(module: str) -> None:
+    imported: dict[str, Any] = {}
+    exec(f"from {module} import {', '.join(NAMES[module].split())}", imported)  # as they are written in the wild
+
+
+class Flasher(FlasherInterface, Driver):
+    """Keeps what is written to it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.written: dict[str | None, Any] = {}
+
+    @export
+    async def flash(self, source: Any, target: str | None = None) -> None:
+        if source["kind"] != "client_stream":
+            self.written[target] = source
+            return
+        async with self.resource(source) as stream:
+            self.written[target] = b"".join([data async for data in stream])
+
+    @export
+    async def dump(self, target: Any, partition: str | None = None) -> None:
+        async with self.resource(target) as stream:
+            await stream.send(self.written[partition])
+
+
+def test_flasher_of_the_core_writes_and_reads_files(tmp_path: Path) -> None:
+    image, copy = tmp_path / "image", tmp_path / "copy"
+    image.write_bytes(os.urandom(3_000_000))
+    driver = Flasher()
+    with serve(driver) as client:
+        assert isinstance(client, FlasherClient)
+        client.flash(image)
+        client.dump(copy)
+        assert copy.read_bytes() == image.read_bytes()
+        client.flash({"a": image, "b": "http://example.org/x%2Fy"})
+        assert driver.written["a"] == image.read_bytes()
+        assert driver.written["b"]["url"] == "http://example.org/x%2Fy"
+        with pytest.raises(ArgumentError, match="mapping"):
+            client.flash({"a": image}, target="b")
+
+
+async def blocks(*data: bytes) -> AsyncIterator[bytes]:
+    for block in data:
+        yield block
+
+
+@pytest.mark.parametrize("encoding", list(Compression))
+def test_compressed_blocks_are_recognised_by_their_content(encoding: Compression) -> None:
+    making = compressor(encoding)
+    packed = making.compress(b"content" * 1000) + making.flush()
+
+    async def read(*data: bytes) -> bytes:
+        return b"".join([piece async for piece in AutoDecompressIterator(source=blocks(*data))])
+
+    assert anyio.run(read, packed[:3], packed[3:]) == b"content" * 1000
+    assert anyio.run(read, b"plain", b" text") == b"plain text"
+    assert anyio.run(read) == b""
+    with pytest.raises(RuntimeError):
+        anyio.run(read, packed[:-4])
+
+
+def test_handles_are_told_apart_by_their_kind() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(Resource)
+    stream: dict[str, Any] = {
+        "kind": "client_stream",
+        "uuid": "00000000-0000-0000-0000-000000000001",
+        "x_jmp_content_encoding": "xz",
+    }
+    request: dict[str, Any] = {"kind": "presigned_request", "headers": {}, "url": "http://example.org", "method": "GET"}
+    assert isinstance(adapter.validate_python(stream), ClientStreamResource)
+    assert adapter.validate_python(stream).model_dump(mode="json") == stream
+    assert isinstance(adapter.validate_python(request), PresignedRequestResource)
+    for wrong in ({**request, "method": "DELETE"}, {**stream, "kind": "x"}):
+        with pytest.raises(ValidationError):
+            adapter.validate_python(wrong)
+
+
+def test_storage_is_copied_both_ways(tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    device.write_bytes(bytes(4_000_000))
+
+    async def both_ways() -> None:
+        await write_to_storage_device(device, blocks(b"a" * 1_500_000, b"b"), leeway=0)
+        ours, theirs = create_memory_stream()
+        read_back = b""
+        async with anyio.create_task_group() as tasks:
+
+            async def read() -> None:
+                await read_from_storage_device(device, theirs)
+                await theirs.aclose()
+
+            tasks.start_soon(read)
+            read_back = b"".join([data async for data in ours])
+        await ours.aclose()
+        assert read_back == b"a" * 1_500_000 + b"b" + bytes(2_499_999)
+
+    anyio.run(both_ways)
+
+
+def test_a_medium_that_does_not_come_is_a_timeout(tmp_path: Path) -> None:
+    async def wait() -> None:
+        await wait_for_storage_device(tmp_path / "nothing", timeout=0.1)
+
+    with pytest.raises(TimeoutError):
+        anyio.run(wait)
+
+
+def test_this_host_has_an_address() -> None:
+    socket.inet_aton(get_ip_address())
+
+
+def test_credentials_of_a_registry_come_from_the_nearest_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OCI_USERNAME", "OCI_PASSWORD", "DOCKER_CONFIG", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    auth = tmp_path / "auth.json"
+    auth.write_text('{"auths": {"quay.io": {"auth": "dXNlcjpzZWNyZXQ="}, "broken": {"auth": "%"}}}')
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(auth))
+    assert parse_oci_registry("oci://quay.io/org/image:tag") == "quay.io"
+    assert parse_oci_registry("org/image") == "docker.io"
+    found = resolve_oci_credentials("oci://quay.io/org/image")
+    assert (found.username, found.plain_password) == ("user", "secret")
+    assert "secret" not in repr(found)
+    assert not resolve_oci_credentials("oci://other.example/org/image").is_authenticated
+    monkeypatch.setenv("OCI_USERNAME", "env")
+    monkeypatch.setenv("OCI_PASSWORD", "word")
+    assert resolve_oci_credentials("oci://quay.io/x").username == "env"
+    assert resolve_oci_credentials("oci://quay.io/x", "me", "too").username == "me"
+    with pytest.raises(ValueError, match="requires both"):
+        OciCredentials(username="alone")
