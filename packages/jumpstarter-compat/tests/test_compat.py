@@ -11,6 +11,8 @@ from jumpstarter.common.importlib import import_class
 from jumpstarter.config.exporter import ExporterConfigV1Alpha1
 
 NAMES = {
+    "jumpstarter_driver_gpiod.driver": "jumpstarter_driver_gpio.driver",
+    "jumpstarter_driver_gpiod.client": "jumpstarter_driver_gpio.client",
     "jumpstarter_driver_pyserial.driver": "jumpstarter_driver_serial.driver",
     "jumpstarter_driver_pyserial.client": "jumpstarter_driver_serial.client",
     "jumpstarter_driver_opendal.driver": "jumpstarter_driver_storage.driver",
