@@ -18,6 +18,9 @@ from .port import LineSettings, Port
 from .since import offset_of
 from .unplug import UnplugPolicy
 
+NOTICE = 1.0
+"""Seconds in which a port that cannot be written to turns out to be lost, or back already."""
+
 HANDOVER = 0.5
 """Seconds that a new writer waits for the last one to be gone, who may just be leaving."""
 
@@ -143,15 +146,27 @@ class Console:
     async def send(self, writer: Writer, data: bytes, policy: UnplugPolicy) -> None:
         """Send all of it. BusyError when somebody else writes, DeviceAbsentError when the port is gone."""
         await self.claim(writer)
-        if self._cps is None:
-            rest = memoryview(data)
+        rest = memoryview(data)
+        while rest and self._cps is None:
             try:
-                if not (rest := rest[self.keeper.write_now(rest) :]):
-                    return
+                rest = rest[self.keeper.write_now(rest) :]
             except DeviceAbsentError:
+                await self._noticed()
                 await self.present(policy)
-            data = bytes(rest)
-        await self._send_in_thread(writer, data)
+                continue
+            if rest and not await self.keeper.writable():
+                break
+            self.pen.check(writer)
+        if rest:
+            await self._send_in_thread(writer, bytes(rest))
+
+    async def _noticed(self) -> None:
+        """Wait until the port is known to be lost, which a write may find out before; raises when it was closed."""
+        keeper = self.keeper
+        with move_on_after(NOTICE):
+            await self.history.changes.until(lambda: keeper.loss is not None or not keeper.is_running)
+        if not keeper.is_running:
+            raise DeviceAbsentError(f"console {self.where} was closed")
 
     async def _send_in_thread(self, writer: Writer, data: bytes) -> None:
         wanted = True

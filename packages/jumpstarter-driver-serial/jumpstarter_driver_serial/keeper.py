@@ -136,6 +136,10 @@ class Keeper:
         """Somebody waits for bytes on this event loop from now on, until `leave`."""
         self._loop.visit()
 
+    async def writable(self) -> bool:
+        """Wait on the event loop until something can be written, or the port is gone; false where a thread has to."""
+        return await self._loop.writable()
+
     def leave(self) -> None:
         """They do no more."""
         self._loop.leave()

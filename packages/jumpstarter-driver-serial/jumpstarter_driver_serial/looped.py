@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from .port import Port, PortLost
+from .port import DescriptorPort, Port, PortLost
 
 FORGET_TIMEOUT = 5.0
 """Seconds that closing a port waits for a loop that is busy."""
@@ -29,6 +29,8 @@ class LoopSide:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._visitors = 0
         self._port: Port | None = None
+        self._writer: asyncio.Future[None] | None = None
+        """Who waits until the port can be written to; of the loop only."""
 
     # on the event loop
 
@@ -54,6 +56,32 @@ class LoopSide:
         self._pause()
         with self._lock:
             self._loop = None
+
+    async def writable(self) -> bool:
+        """Wait until the port can be written to, or is gone; false where a thread has to wait for that."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            port = self._port if self._loop is loop else None
+        # one that is made of another may have reasons of its own to wait
+        if not isinstance(port, DescriptorPort) or self._writer is not None:
+            return False
+        waiter = self._writer = loop.create_future()
+        loop.add_writer(port.fileno(), self._wake_writer)
+        try:
+            await waiter
+        finally:
+            self._forget_writer(port)
+        return True
+
+    def _forget_writer(self, port: Port) -> None:
+        if self._writer is not None and (loop := self._loop) is not None:
+            self._wake_writer()
+            self._writer = None
+            loop.remove_writer(port.fileno())
+
+    def _wake_writer(self) -> None:
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
 
     def _begin(self) -> None:
         with self._lock:
@@ -102,12 +130,13 @@ class LoopSide:
     def closing(self) -> None:
         """The port is about to be closed; returns when the loop does not know it any more."""
         with self._lock:
-            loop, was_reading = self._loop, self.is_reading
-        if loop is not None and was_reading:
+            loop, port = self._loop, self._port
+        if loop is not None and port is not None:
             done = threading.Event()
 
             def forget() -> None:
                 self._pause()
+                self._forget_writer(port)
                 done.set()
 
             with suppress(RuntimeError):  # it has ended
