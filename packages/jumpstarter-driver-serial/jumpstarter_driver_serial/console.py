@@ -13,6 +13,7 @@ from .history import BEHIND, History, Reader, clock
 from .items import Event, Item
 from .keeper import Keeper
 from .logfile import LogFile, LogWriter
+from .notes import Notes
 from .pen import Pen, Writer
 from .port import LineSettings, Port
 from .since import offset_of
@@ -50,8 +51,12 @@ class Console:
         log: LogSettings | None = None,
         cps: float | None = None,
         policy: UnplugPolicy,
+        note: Callable[..., object] = dict,
     ) -> None:
-        """`where` names it in errors; `opener` opens its port, again whenever it was lost; `memory` is in bytes."""
+        """`where` names it in errors; `opener` opens its port, again whenever it was lost; `memory` is in bytes.
+
+        `note` takes what was said and what happened, line by line; see `notes.py`.
+        """
         self.where, self.policy = where, policy
         self._configured = self.settings = settings
         self._cps = cps
@@ -61,6 +66,8 @@ class Console:
         self.pen = Pen(where, lambda text: self.history.happened("writer", text))
         self.keeper = Keeper(where, lambda: opener(self.settings), self.history, logger)
         self._threads: CapacityLimiter | None = None
+        self._note = note
+        self._notes: Notes | None = None
 
     # life
 
@@ -68,7 +75,12 @@ class Console:
         """Open the port and read it from now on; with `required`, raises what opening it does."""
         if self.keeper.is_running:
             return
-        self.keeper.start(required=required)
+        self._notes = self._notes or Notes(self.history, self._note)
+        try:
+            self.keeper.start(required=required)
+        except BaseException:
+            self._stop_notes()
+            raise
         if self._log is None and self._log_settings is not None:
             self._log = self._open_log(self._log_settings)
 
@@ -82,9 +94,15 @@ class Console:
     def stop(self) -> None:
         """Close the port and the log; readers are told that it is closed."""
         self.keeper.stop()
+        self._stop_notes()
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def _stop_notes(self) -> None:
+        notes, self._notes = self._notes, None
+        if notes is not None:
+            notes.close()
 
     @property
     def log_path(self) -> Path | None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +98,7 @@ class PySerial(Driver):
             log=self._log_settings(),
             cps=self.cps,
             policy=UnplugPolicy.parse(self.on_unplug),
+            note=partial(self.put_on_record, "console"),
         )
         self._stable: str | None = None
 

@@ -54,6 +54,8 @@ class LoopSide:
             if self._visitors:
                 return
         self._pause()
+        if (port := self._port) is not None:
+            self._forget_writer(port)
         with self._lock:
             self._loop = None
 

@@ -3,11 +3,9 @@
 Closing both ends of a pseudo-terminal is what the driver sees as unplugging: its reads fail with EIO or end.
 """
 
-import fcntl
 import os
 import random
 import select
-import struct
 import termios
 import threading
 import time
@@ -95,23 +93,14 @@ class FakeSerial:
     def send(self, data: bytes, timeout: float = PATIENCE) -> None:
         """Put bytes on the line, and wait until the kernel has taken them for the driver.
 
+        What the driver has not read is lost when the device is unplugged, as with any adapter.
+
         Raises TimeoutError when nobody reads them for so many seconds, and ConnectionError when unplugged meanwhile.
         """
         with self._sending:
             for piece, pause in self._paced(self._spoiled(data)):
                 self._plugged().write(piece, timeout)
                 time.sleep(pause)
-
-    def wait_until_read(self, timeout: float = PATIENCE) -> None:
-        """Wait until the driver has read all that was sent; what it has not is lost when the device is unplugged.
-
-        Raises TimeoutError.
-        """
-        deadline = time.monotonic() + timeout
-        while self._plugged().unread():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"nobody reads {self.path}")
-            time.sleep(0.005)
 
     def receive_until(self, text: bytes, timeout: float = PATIENCE) -> bytes:
         """Take what the driver has sent, up to the end of `text`; TimeoutError says what came instead."""
@@ -185,11 +174,6 @@ class _Pty:
                     waiting.register(self._wake, select.POLLIN)
                     if not waiting.poll(timeout * 1000):
                         raise TimeoutError(f"nobody reads {self.name}") from None
-
-    def unread(self) -> int:
-        """Bytes that wait for the driver."""
-        (count,) = struct.unpack("i", fcntl.ioctl(self.slave, termios.FIONREAD, bytes(4)))
-        return int(count)
 
     def close(self) -> None:
         """Hang up."""

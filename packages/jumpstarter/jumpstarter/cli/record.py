@@ -14,7 +14,7 @@ from ..common.text import one_line
 from . import errors
 from .group import LazyGroup, examples
 
-_KINDS = ("call", "stream", "log", "state", "hook", "session", "lost")
+_KINDS = ("call", "stream", "log", "state", "hook", "console", "session", "lost")
 
 
 @click.group(

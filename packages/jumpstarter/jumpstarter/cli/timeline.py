@@ -127,6 +127,11 @@ def _state(entry: Entry) -> str:
     return f"{entry.get('driver', '')}  {before}{entry.get('state', '')}{reason}  {more}"
 
 
+def _console(entry: Entry) -> str:
+    what = f"[{entry['event']}] " if entry.get("event") else ""
+    return f"{entry.get('driver', '')}  {what}{entry.get('text', '')}"
+
+
 def _lost(entry: Entry) -> str:
     return f"{entry.get('entries')} entries are missing: {entry.get('why', '')}"
 
@@ -145,6 +150,7 @@ _TEXTS: dict[str, Callable[[Entry], str]] = {
     "log": _log,
     "session": _session,
     "state": _state,
+    "console": _console,
     "lost": _lost,
     "record": _record,
 }

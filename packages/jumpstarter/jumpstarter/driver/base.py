@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..streams.http import UrlRules
 
 
+RECORDER = "_jumpstarter_recorder"
+"""Attribute by which a session takes what a driver notes."""
+
+
 @dataclass(kw_only=True)
 class Driver(Metadata, metaclass=ABCMeta):
     """A device, or a group of devices, on the exporter's host.
@@ -142,6 +146,16 @@ class Driver(Metadata, metaclass=ABCMeta):
         from ..streams.http import UrlRules
 
         return UrlRules()
+
+    def put_on_record(self, kind: str, **fields: Any) -> None:
+        """Put something that happened to the device into the record of the session; from any thread.
+
+        `kind` is a word such as "console"; values are texts, numbers, and lists and mappings of those. Nothing where no
+        record is kept.
+        """
+        recorder = self.__dict__.get(RECORDER)
+        if recorder is not None:
+            recorder(self, kind, fields)
 
     def report(self, *, parent: Driver | None = None, name: str | None = None) -> jumpstarter_pb2.DriverInstanceReport:
         """What a client is told of this instance, under a parent and by a name."""

@@ -21,7 +21,7 @@ from ..common.limits import CALLER_STREAMS, DRAIN, LOCAL_STREAMS
 from ..common.metadata import NAME_LABEL
 from ..common.suggest import did_you_mean
 from ..common.tempfile import TemporarySocket
-from ..driver.base import Driver
+from ..driver.base import RECORDER, Driver
 from ..driver.standin import Waiting
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
 from ..driver.turns import Failure
@@ -145,6 +145,8 @@ class Session:
         for uuid, reference in list(self._waiting.items()):  # clients know it by its own uuid
             if uuid not in instances and (target := reference.target()) is not None:
                 instances[uuid] = target
+        for device in instances.values():
+            vars(device)[RECORDER] = self._note_of
         self._instances, self._paths = instances, paths  # whole, since others read them from other threads
         return tree
 
@@ -204,6 +206,10 @@ class Session:
         if self.has_troubles:
             self.check_ready()
             await self.upkeep.check_usable(self.instance(uuid))
+
+    def _note_of(self, driver: Driver, kind: str, fields: dict[str, Any]) -> None:
+        """Put what a driver notes on record."""
+        self.record.event(kind, driver=self.path(driver), **fields)
 
     def _note_state(self, path: str, state: DriverState) -> None:
         self.record.event("state", driver=path, state=state.condition.name.lower(), reason=state.reason)
