@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Lab
 
-PEERS = run_path(str(Path(__file__).parents[1] / "interop/peers.py"))  # another module has that name, too
+PEERS = run_path(str(Path(__file__).parents[1] / "interop/releases.py"))
 peers: Any = SimpleNamespace(**PEERS)
 NEWEST, OLDER, OURS = (str(release) for release in (peers.NEWEST, peers.OLDER, peers.OURS))
 

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from peers import PINS, NotInstalledError, made
+from releases import PINS, NotInstalledError, made
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

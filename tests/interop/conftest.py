@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE))  # for the modules beside this one
 
 import matrix  # noqa: E402
 import pairings  # noqa: E402
-import peers  # noqa: E402
+import releases  # noqa: E402
 from pairings import Pairing, Results  # noqa: E402
 
 collect_ignore_glob = ["bench/*", "third_party/*"]
@@ -30,8 +30,8 @@ def bins(uv: str) -> Callable[[str], Path]:
 
     def found(release: str) -> Path:
         try:
-            return peers.environment_of(release, uv)
-        except peers.NotInstalledError as e:
+            return releases.environment_of(release, uv)
+        except releases.NotInstalledError as e:
             matrix.NOT_INSTALLED[release] = str(e)
             pytest.skip(f"release {release} cannot be installed here: {e}")
 

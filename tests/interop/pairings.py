@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers import OURS
+from releases import OURS
 
 BENCH = Path(__file__).parent / "bench"
 PASSPHRASE = "let me in"

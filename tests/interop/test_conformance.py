@@ -6,7 +6,7 @@ import json
 
 import conformance
 import pytest
-from peers import NotInstalledError
+from releases import NotInstalledError
 
 QUICK = ("power", "composite", "network", "gpiod", "sdwire", "snmp", "http")
 """Packages whose tests take a few seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import matrix
 import pytest
 from pairings import Pairing, Results
-from peers import NEWEST, OLDER, OURS
+from releases import NEWEST, OLDER, OURS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("interop")]  # one plays them all
 
