@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 from jumpstarter.client.decorators import DriverClickGroup
-from jumpstarter_driver_power.cli import power_commands
+from jumpstarter_driver_power.cli import power_commands, reading_options
+
+from .protocol import SHORTEST
 
 if TYPE_CHECKING:
     from .client import DutlinkPowerClient
@@ -37,23 +39,7 @@ def dutlink_power_commands(client: "DutlinkPowerClient") -> DriverClickGroup:
         click.echo(client.state())
 
     @base.command()
-    @click.option(
-        "-n",
-        "--count",
-        type=click.IntRange(min=0),
-        default=1,
-        show_default=True,
-        help="Number of readings; 0 goes on until Ctrl-C.",
-    )
-    @click.option(
-        "-i",
-        "--interval",
-        type=click.FloatRange(min=0.05),
-        metavar="SECONDS",
-        default=1.0,
-        show_default=True,
-        help="Time between readings.",
-    )
+    @reading_options(least=SHORTEST)
     @click.option("--time", "with_time", is_flag=True, help="Begin each line with when it was measured.")
     def read(count: int, interval: float, with_time: bool) -> None:
         """Print voltage, current and power, one line per reading."""

@@ -12,13 +12,10 @@ from jumpstarter.driver import export, sleep
 from jumpstarter_driver_power.interface import PowerInterface
 
 from .config import DutlinkConfig
-from .protocol import Action
+from .protocol import SHORTEST, Action
 
 if TYPE_CHECKING:
     from .common import DutlinkReading
-
-SHORTEST = 0.05
-"""Seconds between two readings, at least: the board samples every 10 ms."""
 
 
 @dataclass(kw_only=True)

@@ -46,11 +46,8 @@ FIELDS: dict[Key, int] = {
 }
 """Keys of the board's configuration, in the order of their numbers, and their sizes in bytes."""
 
-VOLTS_MOST = 20.1
-"""The converter ends there: a higher supply reads like this one."""
-
-METER_WINDOW = 2.0
-"""Seconds over which the board averages."""
+SHORTEST = 0.05
+"""Seconds between two readings, at least: the board samples every 10 ms."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,6 @@ from jumpstarter_testing.waiting import until
 DEADLINE = 15
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logs of consoles are not left behind."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def board(usb_bench: Bench) -> DutlinkBoard:
     board = DutlinkBoard(scale=20)

@@ -25,33 +25,6 @@ SHORT = 8 if os.environ.get("JMP_LAB") else 1
 """Seconds after which nothing will come any more."""
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logs and marks are not left behind."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def stick(tmp_path: Path) -> MassStorage:
-    path = tmp_path / "stick.img"
-    path.write_bytes(bytes(8 * MIB))
-    return MassStorage(path)
-
-
-@pytest.fixture
-def board(usb_bench: Bench, stick: MassStorage) -> DutlinkBoard:
-    board = DutlinkBoard(stick=stick, scale=20)
-    usb_bench.plug(board)
-    return board
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "image"
-    path.write_bytes(os.urandom(2 * MIB))
-    return path
-
-
 @contextmanager
 def storage(**config: Any) -> Generator[StorageMuxFlasherClient]:
     quick: dict[str, Any] = {"off_seconds": 0.1, "storage_leeway": 0}

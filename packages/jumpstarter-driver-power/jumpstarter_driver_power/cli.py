@@ -1,10 +1,10 @@
 """The commands of every power client."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from jumpstarter.client.decorators import DriverClickGroup, driver_click_group
@@ -12,6 +12,8 @@ from jumpstarter.client.decorators import DriverClickGroup, driver_click_group
 if TYPE_CHECKING:
     from .client import PowerClient, VirtualPowerClient
     from .common import PowerReading
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def power_commands(client: "PowerClient") -> DriverClickGroup:
@@ -46,23 +48,7 @@ def power_commands(client: "PowerClient") -> DriverClickGroup:
         client.cycle(wait)
 
     @base.command()
-    @click.option(
-        "-n",
-        "--count",
-        type=click.IntRange(min=0),
-        default=1,
-        show_default=True,
-        help="Number of readings; 0 goes on until Ctrl-C.",
-    )
-    @click.option(
-        "-i",
-        "--interval",
-        type=click.FloatRange(min=0),
-        metavar="SECONDS",
-        default=1.0,
-        show_default=True,
-        help="Time between readings.",
-    )
+    @reading_options()
     def read(count: int, interval: float) -> None:
         """Print voltage, current and apparent power, one line per reading."""
         with closing(readings(client, interval)) as measured:
@@ -70,6 +56,28 @@ def power_commands(client: "PowerClient") -> DriverClickGroup:
                 click.echo(f"{reading.voltage:.3f} V  {reading.current:.3f} A  {reading.apparent_power:.3f} VA")
 
     return base
+
+
+def reading_options(least: float = 0) -> Callable[[F], F]:
+    """The options `--count` and `--interval`, which is `least` seconds at least, of a command that measures."""
+    count = click.option(
+        "-n",
+        "--count",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="Number of readings; 0 goes on until Ctrl-C.",
+    )
+    interval = click.option(
+        "-i",
+        "--interval",
+        type=click.FloatRange(min=least),
+        metavar="SECONDS",
+        default=1.0,
+        show_default=True,
+        help="Time between readings.",
+    )
+    return lambda function: count(interval(function))
 
 
 def virtual_power_commands(client: "VirtualPowerClient") -> DriverClickGroup:
