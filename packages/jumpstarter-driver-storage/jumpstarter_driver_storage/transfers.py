@@ -70,6 +70,8 @@ class Transfers:
                 return await self._call(method, handle, args, options)
         from .files import FileStream
 
+        if compression is not None and size == 0:
+            raise ValueError(f"an empty file is no {compression} data")
         async with self._client.resource_async(FileStream(file), compression, size=size) as handle:
             return await self._call(method, handle, args, options)
 
@@ -110,7 +112,7 @@ class Transfers:
         return result
 
 
-WATCH_AGAIN = 0.1
+WATCH_AGAIN = 0.5
 """Seconds until the exporter is asked again how far a transfer is that has not begun, or is just over."""
 
 

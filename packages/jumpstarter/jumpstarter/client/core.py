@@ -177,7 +177,8 @@ class AsyncDriverClient(Metadata):
             if content_encoding is not None and answer.get(ACCEPT_ENCODING) != content_encoding:
                 from ..streams.encoding import DecodedStream, encoding_named
 
-                stream, handle[CONTENT_ENCODING] = DecodedStream(stream, encoding_named(content_encoding)), None
+                decoded = DecodedStream(stream, encoding_named(content_encoding), may_be_empty=True)
+                stream, handle[CONTENT_ENCODING] = decoded, None
             said: list[Exception] = []
             try:
                 async with forward_stream(stream, remote):

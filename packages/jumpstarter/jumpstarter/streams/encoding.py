@@ -188,16 +188,16 @@ def encoding_named(name: str) -> Compression:
 class DecodedStream(ObjectStream[bytes]):
     """The content behind a stream of encoded bytes: decompressed when received, compressed when sent."""
 
-    def __init__(self, stream: AnyByteStream, encoding: Compression) -> None:
+    def __init__(self, stream: AnyByteStream, encoding: Compression, *, may_be_empty: bool = False) -> None:
+        """`may_be_empty` is for streams that may only be sent to: nothing at all is no content then, and no error."""
         self._stream = stream
+        self._may_be_empty = may_be_empty
         self._encoding = encoding
         self._decompressor: Decompressor | None = None
         self._pieces: Generator[bytes] = iter_nothing()
         self._compressor: Any = None
 
     async def receive(self) -> bytes:
-        if self._decompressor is None:
-            self._decompressor = Decompressor(self._encoding)
         while True:
             piece = await in_thread(next, self._pieces, None)
             if piece is not None:
@@ -205,8 +205,10 @@ class DecodedStream(ObjectStream[bytes]):
             try:
                 data = await self._stream.receive()
             except EndOfStream:
-                self._decompressor.finish()
+                if self._decompressor is not None or not self._may_be_empty:
+                    (self._decompressor or Decompressor(self._encoding)).finish()
                 raise
+            self._decompressor = self._decompressor or Decompressor(self._encoding)
             self._pieces = self._decompressor.feed(data)
 
     async def send(self, item: bytes) -> None:
