@@ -17,10 +17,10 @@ WAKE = 0.05
 class Proxy:
     """Passes bytes on until `reset`, `fin` or `cut_after` end all connections, or `freeze` holds them up."""
 
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, target: str, port: int = 0) -> None:
+        host, _, number = target.rpartition(":")
+        self._target = (host, int(number))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._end: Callable[[socket.socket], None] | None = None
         self._budget: int | None = None
@@ -113,9 +113,9 @@ class Proxy:
 
 
 @contextmanager
-def proxying(target: str) -> Generator[Proxy]:
-    """A proxy meanwhile."""
-    proxy = Proxy(target)
+def proxying(target: str, *, port: int = 0) -> Generator[Proxy]:
+    """A proxy meanwhile, on a free port or this one."""
+    proxy = Proxy(target, port)
     try:
         yield proxy
     finally:

@@ -122,7 +122,7 @@ class ExporterNotReady(DriverError, exceptions.NotReady):
 
 
 class ExporterLost(DriverError, exceptions.ConnectionError):
-    """The exporter cannot be reached, or went away during the call."""
+    """The exporter cannot be reached, went away during the call, or has started anew since the client connected."""
 
 
 class SessionEnded(DriverError, exceptions.SessionEndedError):
@@ -138,7 +138,6 @@ _BY_CODE: dict[str, type[DriverError]] = {
     "invalid-argument": DriverInvalidArgument,
     "not-implemented": DriverMethodNotImplemented,
     "unknown-method": DriverMethodNotImplemented,
-    "unknown-driver": DriverMethodNotImplemented,
     "deadline": CallDeadlineExceeded,
     "timeout": DriverTimeout,
     "absent": DeviceAbsent,
@@ -155,6 +154,7 @@ _BY_CODE: dict[str, type[DriverError]] = {
     "not-allowed": NotAllowed,
     "unauthenticated": NotAllowed,
     "exporter-lost": ExporterLost,
+    "unknown-driver": ExporterLost,
     "configuration": DriverError,
     "cancelled": DriverError,
 }

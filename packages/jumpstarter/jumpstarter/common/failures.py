@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {
     "invalid-argument": Kind("INVALID_ARGUMENT", 70),
     "not-implemented": Kind("UNIMPLEMENTED", 70),
     "unknown-method": Kind("NOT_FOUND", 70),
-    "unknown-driver": Kind("NOT_FOUND", 70),
+    "unknown-driver": Kind("NOT_FOUND", 69),
     "timeout": Kind("DEADLINE_EXCEEDED", 70),  # of the device
     "deadline": Kind("DEADLINE_EXCEEDED", 70),  # of the call
     "absent": Kind("UNKNOWN", 70),

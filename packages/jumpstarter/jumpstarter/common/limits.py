@@ -187,21 +187,29 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.http2.max_ping_strikes", 0),
 ]
 
-UNIX_OPTIONS = _COMMON
-"""Client options for a unix socket; no keepalive, which exporters of the public release punish there."""
-
-TCP_OPTIONS: list[tuple[str, int | str]] = [
-    *_COMMON,
+_KEEPALIVE: list[tuple[str, int | str]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     _PING_TIMEOUT,
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+
+_RECONNECT: list[tuple[str, int | str]] = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # gRPC's own two minutes would outlast the exporter's absence
+    ("grpc.use_local_subchannel_pool", 1),  # or a new client in this process would wait out the back-off of an old one
+]
+
+UNIX_OPTIONS = [*_COMMON, *_RECONNECT]
+"""Client options for a unix socket; no keepalive, which exporters of the public release punish there."""
+
+TCP_OPTIONS = [*_COMMON, *_KEEPALIVE, *_RECONNECT]
 """Client options for TCP; a peer that is frozen or cut off is noticed within 30 s."""
 
 SERVICE_OPTIONS: list[tuple[str, int | str]] = [
-    *TCP_OPTIONS,
+    *_COMMON,
+    *_KEEPALIVE,
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 10_000),  # which is how long a connection may take
     ("grpc.max_reconnect_backoff_ms", 5_000),

@@ -175,7 +175,9 @@ class Session:
         except ValueError:
             raise ValueError(f"{uuid!r} is not the uuid of a driver instance") from None
         if key not in self._instances:
-            raise UnknownInstance(f"no driver instance has the uuid {key}")
+            raise UnknownInstance(
+                f"no driver instance has the uuid {key}", "connect again: the exporter has started anew since you did"
+            )
         return self._instances[key]
 
     def method(self, driver: Driver, name: str, kind: Kind) -> ExportedMethod:
