@@ -13,10 +13,11 @@ import stat
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from .exceptions import BusyError, ConfigurationError
+from .lockwords import Doorkeeper, introduce, introduced, leave_word
 
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 """Bytes that the kernel takes for the path of a unix socket (sun_path, without the final zero)."""
@@ -78,20 +79,26 @@ def claim(name: str, config: str) -> Generator[Path]:
     """Be the only exporter called `name` on this host for as long as the context lasts.
 
     Yields the path of its socket, free of what a dead exporter may have left there.
-    Raises BusyError naming the process and configuration of the exporter that has it.
+    Raises BusyError naming the process and configuration of the exporter that has it, and leaves word there, of which
+    that one warns in its log.
     """
-    path = socket_path(name)
+    path, doorkeeper = socket_path(name), Doorkeeper()
     with _guard(path.parent):
         lock = _take(path.with_suffix(".lock"))
         if lock is None:
-            raise BusyError(_describe_holder(name, path.with_suffix(".lock")))
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n{config}\n".encode(errors="surrogateescape"), 0)
+            leave_word(path.with_suffix(".lock"), config)
+            raise BusyError(
+                f"exporter {name} is running already ({introduced(path.with_suffix('.lock'))}); "
+                "stop that one, or give this one another metadata.name"
+            )
+        introduce(lock, config)
         path.unlink(missing_ok=True)
         _sweep(path.parent)
+    doorkeeper.watch(lock, f"the name {name}")
     try:
         yield path
     finally:
+        doorkeeper.close()
         with _guard(path.parent):
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
@@ -179,14 +186,3 @@ def _sweep(directory: Path) -> None:
             path.with_suffix(".sock").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             os.close(lock)
-
-
-def _describe_holder(name: str, lock: Path) -> str:
-    holder = ""
-    with suppress(OSError):
-        holder = lock.read_text(errors="surrogateescape")
-    pid, _, config = holder.partition("\n")
-    return (
-        f"exporter {name} is running already (process {pid or 'unknown'}, config {config.strip() or 'unknown'}); "
-        "stop that one, or give this one another metadata.name"
-    )

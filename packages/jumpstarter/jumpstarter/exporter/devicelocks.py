@@ -11,12 +11,11 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..common.env import JMP_LOCK_DIR
 from ..common.exceptions import BusyError, ConfigurationError
-from ..common.text import one_line
+from ..common.lockwords import Doorkeeper, Holder, introduce, introduced, leave_word
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 _ATTEMPTS = 100
@@ -42,28 +41,16 @@ def lock_file(identity: str) -> Path:
     return lock_dir() / f"jumpstarter-{readable}-{digest}.lock"
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who has a device."""
-
-    pid: int | None
-    config: str = ""
-    driver: str = ""
-
-    def __str__(self) -> str:
-        known = [f"process {self.pid or 'unknown'}", f"config {self.config or 'unknown'}"]
-        return ", ".join([*known, f"driver {self.driver}"] if self.driver else known)
-
-
 class DeviceLocks:
     """The locks of one exporter. Its own drivers may share a device."""
 
     def __init__(self, config: str) -> None:
         self._config = config
         self._held: dict[str, tuple[int, Path]] = {}
+        self._doorkeeper = Doorkeeper()
 
-    def take(self, identity: str, driver: str) -> None:
-        """Take a device for a driver, named by its path.
+    def take(self, identity: str, driver: str, what: str = "") -> None:
+        """Take a device for a driver, named by its path. The log will tell who wanted it, or `what` it is.
 
         Raises BusyError that names the holder when another exporter has it, ConfigurationError when there is no way to
         find out.
@@ -78,17 +65,19 @@ class DeviceLocks:
                 f"lock {path} of device {identity}: {e.strerror}; set {JMP_LOCK_DIR} to a directory that all may use"
             ) from e
         if fd is None:
+            leave_word(path, self._config, driver)
             raise BusyError(
                 f"{driver}: device {identity} is in use by another exporter ({holder(path)})",
                 "stop that one, or take the device out of one of the configurations",
             )
         with suppress(OSError):  # another user's file that is not for everybody: the lock holds all the same
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n{self._config}\n{driver}\n".encode(errors="surrogateescape"), 0)
+            introduce(fd, self._config, driver)
         self._held[identity] = fd, path
+        self._doorkeeper.watch(fd, what or f"device {identity} of driver {driver}")
 
     def release(self) -> None:
         """Give all devices back."""
+        self._doorkeeper.close()
         while self._held:
             _, (fd, path) = self._held.popitem()
             with suppress(OSError):  # in a directory with the sticky bit, a file of another user stays
@@ -99,13 +88,8 @@ class DeviceLocks:
 def holder(path: Path) -> Holder:
     """Who holds a lock, as far as the system or the file says it."""
     pid = _pid_of_lock(path)
-    lines = ["", "", ""]
-    with suppress(OSError):
-        lines = [one_line(line) for line in path.read_text(errors="replace")[:4096].split("\n")] + lines
-    written = int(lines[0]) if lines[0].isdigit() else None
-    if pid is not None and written != pid:
-        return Holder(pid)  # the file is of a holder before this one
-    return Holder(written, lines[1], lines[2])
+    found = introduced(path)
+    return found if pid in (None, found.pid) else Holder(pid)  # the file is of a holder before this one
 
 
 def _locked(path: Path) -> int | None:

@@ -115,7 +115,7 @@ async def _serving(
         path = None
         if isinstance(listener, TcpListener):
             listener = replace(listener, host=await to_thread.run_sync(resolve, listener.host))
-            check_port(listener.host, listener.port)  # before a driver touches anything
+            check_port(listener.host, listener.port, str(config.path or ""))  # before a driver touches anything
         elif listener.name is not None:
             path = stack.enter_context(claim(listener.name, str(config.path)))
         passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
@@ -201,7 +201,7 @@ async def _serve_tcp(session: Session, listener: TcpListener, gate: Gate) -> Asy
         try:
             port = await stack.enter_async_context(server)
         except OSError:
-            check_port(listener.host, listener.port)  # says why, in our words
+            check_port(listener.host, listener.port, session.config)  # says why, in our words
             raise
         stack.enter_context(announced(listener.host, port, session.config))
         yield host_port(listener.host, port)
@@ -218,8 +218,11 @@ def resolve(host: str) -> str:
         raise ConfigurationError(f"cannot listen on {host}: {e.strerror}; give an address of this host") from e
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise BusyError, PermissionError or ConfigurationError when the address cannot be listened on."""
+def check_port(host: str, port: int, config: str = "") -> None:
+    """Raise BusyError, PermissionError or ConfigurationError when the address cannot be listened on.
+
+    Another exporter that serves there is named, and told that the one of this configuration wanted to.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC: connections that linger do not count
@@ -228,7 +231,7 @@ def check_port(host: str, port: int) -> None:
         except OSError as e:
             match e.errno:
                 case errno.EADDRINUSE:
-                    reason = f"port {port} on {host} is in use{server_of(host, port)}"
+                    reason = f"port {port} on {host} is in use{server_of(host, port, config)}"
                     raise BusyError(reason, "stop that one, or take another port") from e
                 case errno.EACCES:
                     reason = f"port {port} on {host}: permission denied; ports below 1024 need privileges"

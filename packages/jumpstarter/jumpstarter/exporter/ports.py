@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from ..common.address import host_port
 from ..common.exceptions import BusyError, ConfigurationError
+from ..common.lockwords import leave_word
 from .devicelocks import DeviceLocks, holder, lock_file
 
 _ANY = ("0.0.0.0", "::")
@@ -17,20 +18,24 @@ def announced(host: str, port: int, config: str) -> Generator[None]:
     """Leave word meanwhile that the exporter of this configuration serves a port."""
     locks = DeviceLocks(config)
     with suppress(BusyError, ConfigurationError):  # the port is ours all the same
-        locks.take(_name(host, port), "")
+        locks.take(_name(host, port), "", f"port {port} on {host}")
     try:
         yield
     finally:
         locks.release()
 
 
-def server_of(host: str, port: int) -> str:
-    """`by another exporter (process 12, config lab.yaml)`, or nothing where it is none that can be known."""
+def server_of(host: str, port: int, config: str = "") -> str:
+    """`by another exporter (process 12, config lab.yaml)`, or nothing where it is none that can be known.
+
+    That one is told that the exporter of `config` wanted the port.
+    """
     for address in (host, *_ANY):
         file = lock_file(_name(address, port))
         if file.exists():
             found = holder(file)
             if found.pid is not None:
+                leave_word(file, config)
                 return f" by another exporter ({found})"
     return ""
 
