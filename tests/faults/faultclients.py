@@ -39,6 +39,22 @@ def sleep_async(client: DriverClient) -> None:
     client.portal.call(client.children["probe"].call_async, "sleep_async", 60)
 
 
+def pending(client: DriverClient, number: str = "5") -> None:
+    """Asynchronous calls at once, which share a stream; how each of them failed, as often as there are."""
+
+    async def call() -> list[Any]:
+        probe = client.children["probe"]
+        calls = [asyncio.ensure_future(probe.call_async("sleep_async", 60)) for _ in range(int(number))]
+        await asyncio.sleep(0)
+        say("busy")
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    failures = client.portal.call(call)
+    kinds = Counter(type(failure).__name__ for failure in failures)
+    bases = " ".join(cls.__name__ for cls in type(failures[0]).__mro__)
+    say(f"{' '.join(f'{times}*{kind}' for kind, times in kinds.items())} {bases}")
+
+
 def count(client: DriverClient) -> None:
     """A streaming call of a plain generator."""
     for item in client.children["probe"].streamingcall("count"):
@@ -149,6 +165,7 @@ def many_streams(client: DriverClient, number: str, connections: str) -> None:
 ROLES: tuple[Callable[..., None], ...] = (
     sleep,
     sleep_async,
+    pending,
     count,
     count_async,
     streams,

@@ -26,6 +26,7 @@ LEFT = 5.0
 ENDS = {
     "sleep": [],
     "sleep_async": ["sleep_async ended by CancelledError"],
+    "pending": ["sleep_async ended by CancelledError"],
     "count": ["count ended after"],
     "count_async": ["count_async ended by"],
     "streams": ["connect ended by"] * 20,

@@ -81,8 +81,13 @@ def test_readers_see_every_line_and_late_ones_the_history(bench: Bench):
 
 
 @pytest.mark.slow
-def test_a_reader_that_does_not_read_costs_no_memory_and_learns_what_it_lost(start: StartBench):
-    with start("tcp") as bench, bench.connected() as client, reader(bench, reads=False) as slow, reader(bench) as fast:
+def test_a_reader_that_does_not_read_costs_no_memory_and_learns_what_it_lost(start: StartBench, transport: str):
+    with (
+        start(transport) as bench,
+        bench.connected() as client,
+        reader(bench, reads=False) as slow,
+        reader(bench) as fast,
+    ):
         probe = client.children["probe"]
         probe.call("say", "warm", 5000)
         memory = Memory(bench.pid)

@@ -39,7 +39,7 @@ def test_a_forward_says_that_its_exporter_was_killed(bench: Bench):
         assert_told(client, 5)
 
 
-@pytest.mark.parametrize("role", ["sleep", "sleep_async", "count", "count_async", "upload"])
+@pytest.mark.parametrize("role", ["sleep", "sleep_async", "pending", "count", "count_async", "upload"])
 def test_a_call_says_that_its_exporter_was_killed(bench: Bench, role: str):
     with bench.role(role) as client:
         assert client.line() == "busy"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ import grpc
 import pytest
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Connection, Endpoint
+from jumpstarter.client.errors import SessionEnded
 from jumpstarter.client.holding import holding
 from jumpstarter.client.status import StatusChange
 from jumpstarter.client.tree import Policy
@@ -348,6 +351,25 @@ def test_a_byte_stream_of_an_ended_session_is_told_why(site: Site):
         with pytest.raises(Exception, match="the session has ended: its client ended it"):
             stream.receive()
     assert site.events() == ["connect began", "connect ended by CancelledError", "off"]
+
+
+def test_each_of_the_calls_on_one_stream_is_told_that_its_session_has_ended(site: Site):
+    def gather() -> list[BaseException | None]:
+        async def wait() -> list[BaseException | None]:
+            calls = [board.call_async("wait_async", 60) for _ in range(5)]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        return board.portal.call(wait)
+
+    with ThreadPoolExecutor() as pool, holding(site.endpoint()) as held, site.client(held.endpoint.session) as board:
+        waiting = pool.submit(gather)
+        wait_for(lambda: "wait_async began" in site.events(), 10)
+        assert not waiting.done()
+        assert board.end_session()
+        failures = waiting.result(5)
+        assert [type(failure) for failure in failures] == [SessionEnded] * 5
+        assert all("its client ended it" in str(failure) for failure in failures)
+    assert site.events() == ["wait_async began", "wait_async ended by CancelledError", "off"]  # four never began
 
 
 def test_a_call_that_does_not_take_the_end_is_waited_for(site: Site):
