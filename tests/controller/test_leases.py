@@ -364,6 +364,31 @@ def test_a_lease_that_ends_in_a_hook_ends_the_hook(bench: LeaseBench, controller
         assert controller.statuses("board1")[-2:] == ["AFTER_LEASE_HOOK", "AVAILABLE"]
 
 
+def test_a_lease_that_ends_under_a_stream_ends_the_stream(bench: LeaseBench, controller: FakeController):
+    with bench.exporter() as exporter:
+        controller.lease("board1", "alice", name="one")
+        with bench.leased(lease="one") as (_, board):
+            board.call("on")
+            with board.stream("connect") as stream:
+                stream.send(b"x")
+                assert stream.receive() == b"x"
+                controller.end_lease("one")
+                with pytest.raises(Exception, match=r"ended|broken|closed|gone|lost"):
+                    stream.receive()
+        wait_for(exporter.is_off, 5)
+        events = exporter.events()
+        assert events.index("connect ended by CancelledError") < events.index("off")
+        controller.wait_status("board1", "AVAILABLE")
+
+
+def test_an_exporter_for_one_lease_ends_with_it(bench: LeaseBench, controller: FakeController):
+    with bench.exporter(beside="exitOnLeaseEnd: true\n") as exporter:
+        with bench.leased() as (_, board):
+            board.call("on")
+        assert exporter.exporter.wait() == 0
+        assert exporter.is_off()
+
+
 def test_nobody_gets_in_once_the_lease_has_ended(bench: LeaseBench, controller: FakeController):
     with bench.exporter() as exporter:
         controller.lease("board1", "alice", name="one")

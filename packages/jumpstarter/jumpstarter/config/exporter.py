@@ -177,6 +177,12 @@ class ExporterConfigV1Alpha1:
         async with serving(self, UnixListener()) as address:
             yield address
 
+    async def serve(self) -> None:
+        """Register with the controller, and serve the leases that it gives until a signal ends that; as `jmp run`."""
+        from ..exporter.registered import serve_registered
+
+        await serve_registered(self, ready=lambda: None)
+
     def _root(self) -> ExporterConfigV1Alpha1DriverInstance:
         return ExporterConfigV1Alpha1DriverInstance(description=self.description, children=self.export)
 
