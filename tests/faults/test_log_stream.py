@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conftest import StartBench
     from processes import Bench
 
-FLOOD = 200_000
+FLOOD = 120_000
 
 
 class Reader:
