@@ -281,8 +281,11 @@ class ObjectPort:
 
 
 def _close(line: Any) -> None:
+    connection = getattr(line, "_socket", None)
     with suppress(OSError, termios.error, AttributeError):  # what is gone already
         line.close()
+    if connection is not None:  # pySerial forgets a socket that was reset without closing it
+        connection.close()
 
 
 def _phrase(error: BaseException) -> str:
