@@ -129,7 +129,7 @@ def send_for_ever(stream: BlockingStream) -> None:
             stream.send(bytes(1 << 20))
 
 
-@pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # pySerial 3.5's own
+@pytest.mark.filterwarnings(r"ignore:set(Daemon|Name):DeprecationWarning")  # pySerial 3.5's own
 def test_rfc2217_carries_bytes_and_lines(server: Server) -> None:
     far: Any = serial.serial_for_url("loop://", timeout=0.05)
     peers: list[socket.socket] = []
