@@ -22,6 +22,9 @@ from ..common.text import one_line, printable
 from .exceptions import ControllerError
 
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_GRACE = 5.0
+"""Seconds beyond the deadline of a call after which it is given up all the same."""
+
 _FORBIDDEN = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -208,10 +211,14 @@ class ClientService:
         return f"namespaces/{self._namespace}/{kind}/{name}"
 
     async def _call(self, method: str, request: Any) -> Any:
+        from anyio import move_on_after  # heavy, and only here is there an event loop
+
         try:
-            return await getattr(self._stub, method)(request, timeout=CONTROLLER_ANSWER)
+            with move_on_after(CONTROLLER_ANSWER + _GRACE):  # should gRPC not keep to its own deadline
+                return await getattr(self._stub, method)(request, timeout=CONTROLLER_ANSWER)
         except grpc.aio.AioRpcError as e:
             raise controller_error(e, self._where) from e
+        raise ControllerAway(f"the controller {self._where} cannot be reached: {method} has not ended")
 
     async def GetExporter(self, *, name: str) -> Exporter:
         """One exporter."""
