@@ -66,10 +66,13 @@ class Arrivals:
         self._loop: asyncio.AbstractEventLoop | None = None  # while it is registered
         self._waiter: asyncio.Future[bytes] | None = None
         self._size = 0
-        self._left: bytes | None = None
+        self._left: bytes | OSError | None = None
 
     def receive_nowait(self, size: int) -> bytes:
         """As `receive`, but WouldBlock where nothing has come yet."""
+        if isinstance(self._left, OSError):
+            error, self._left = self._left, None
+            raise error
         if self._left is not None:
             data, self._left = self._left[:size], self._left[size:] or None
             return data
@@ -80,12 +83,12 @@ class Arrivals:
 
     async def receive(self, size: int) -> bytes:
         """What has come, at most so many bytes; none at the end. Raises OSError."""
+        if self._waiter is not None:
+            raise BusyResourceError("reading from")
         try:
             return self.receive_nowait(size)
         except WouldBlock:
             pass
-        if self._waiter is not None:
-            raise BusyResourceError("reading from")
         loop = asyncio.get_running_loop()
         self._size, self._waiter = size, loop.create_future()
         if self._loop is None:
@@ -95,8 +98,9 @@ class Arrivals:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._left = waiter.result()  # it came at the same moment
+            if waiter.done() and not waiter.cancelled():  # it came at the same moment
+                error = waiter.exception()
+                self._left = waiter.result() if error is None else error if isinstance(error, OSError) else None
             raise
         finally:
             self._waiter = None
@@ -142,6 +146,7 @@ class SocketStream(ByteStream):
         self._eof_received = False
         self._closed = False
         self._ended: Event | None = None
+        self._break = ""  # why the connection broke: the system says it once, and then that all data has come
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -157,6 +162,8 @@ class SocketStream(ByteStream):
 
     def _or_end(self, data: bytes) -> bytes:
         if not data:
+            if self._break and not self._eof_received:
+                raise SocketBroken(self._break)
             self._end()
             raise EndOfStream
         return data
@@ -233,7 +240,8 @@ class SocketStream(ByteStream):
                 await sleep(0.01)
 
     def _broken(self, error: OSError) -> SocketBroken:
-        return SocketBroken(f"{self._name}: {_reason(error)}")
+        self._break = self._break or f"{self._name}: {_reason(error)}"
+        return SocketBroken(self._break)
 
     def _close(self) -> None:
         self._end()
