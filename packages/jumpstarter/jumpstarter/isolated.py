@@ -51,7 +51,7 @@ def main() -> None:
     sys.path[:] = order["path"]
     logging.basicConfig(level=logging.WARNING)
     try:
-        entry = ExporterConfigV1Alpha1DriverInstance.from_str(json.dumps(order["entry"]))
+        entry = ExporterConfigV1Alpha1DriverInstance.from_str(order["entry"])
         host = Host(children={PART: entry.instantiate()})
         run(_serve, host, order["config"], said)
     except (Exception, SystemExit, BaseExceptionGroup) as e:  # noqa: BLE001 told to who started us

@@ -31,18 +31,22 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from .client.connection import Connection, Stub
 from .client.core import AsyncDriverClient
-from .client.errors import DriverError, ExporterLost
+from .client.errors import CallDeadlineExceeded, DriverError, ExporterLost, driver_error
 from .client.values import Values
 from .common.exceptions import ConfigurationError, DeviceAbsentError
 from .common.limits import CONNECT_TIMEOUT, DRIVER_LIFE, MAX_MESSAGE
 from .common.metadata import CLIENT_LABEL, NAME_LABEL
 from .common.processes import GuardedProcess
+from .config.dumper import dump_text
 from .driver.base import Driver
 from .driver.log import DriverLogger
 from .driver.table import ExportedMethod, exported_methods
 from .isolated import PART
 
 _OPTIONS = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+
+_RESET = DRIVER_LIFE - 2
+"""Seconds that it has to reset its drivers, so that one that hangs is known in time."""
 
 _DYING = 1.0
 """Seconds in which a process that does not answer turns out to be dead."""
@@ -66,7 +70,7 @@ class _Process:
     """The process of a driver and those below it, and the way there. May be used from any thread."""
 
     def __init__(self, entry: Mapping[str, Any], config: str) -> None:
-        self._order = {"entry": dict(entry), "path": sys.path, "config": config}
+        self._order = {"entry": dump_text(dict(entry)), "path": sys.path, "config": config}
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = False
@@ -207,8 +211,18 @@ class _Running:
         return DeviceAbsentError(f"its process {how}", "call again, which starts another one; the log may say why")
 
     def reset(self) -> None:
-        """Reset the drivers."""
-        self._stub.Reset(pb.ResetRequest(), timeout=DRIVER_LIFE)
+        """Reset the drivers; a process that does not answer is ended. Raises what a call of it does."""
+        try:
+            self._stub.Reset(pb.ResetRequest(), timeout=_RESET)
+        except grpc.RpcError as e:
+            failure = driver_error(e, "", "reset")
+            if isinstance(failure, CallDeadlineExceeded):
+                self._process.close(grace=0)
+                raise DeviceAbsentError(f"its process did not answer within {_RESET:g} s, and was ended") from None
+            if isinstance(failure, ExporterLost):
+                raise DeviceAbsentError(f"its process {self._how_ended()}") from None
+            failure.message = failure.reason
+            raise failure from None
 
     def _follow(self, logged: Callable[[str, Any], None]) -> None:
         """Pass on the log until the process ends."""
@@ -268,8 +282,8 @@ def _part(process: _Process, path: str, cls: type[Driver], report: Any, argument
         methods_description=dict(report.methods_description),
         log_level="DEBUG",  # its process has filtered the log
         on_release=None,
-        process=process,
-        place=path,
+        isolated_process=process,
+        isolated_place=path,
     )
     part.logger = DriverLogger(part)
     return part
@@ -278,8 +292,8 @@ def _part(process: _Process, path: str, cls: type[Driver], report: Any, argument
 class _Isolated:
     """Methods of what stands for a driver."""
 
-    process: _Process
-    place: str
+    isolated_process: _Process
+    isolated_place: str
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -289,18 +303,18 @@ class _Isolated:
 
     def reset(self) -> None:
         """As in the process, where one driver speaks for those below it."""
-        if self.place == PART:
-            self.process.reset()
+        if self.isolated_place == PART:
+            self.isolated_process.reset()
 
     def close(self) -> None:
         """End the process, which closes its drivers."""
-        if self.place == PART:
-            self.process.close()
+        if self.isolated_place == PART:
+            self.isolated_process.close()
 
     async def release(self) -> None:
         """Hand back the devices of the process."""
-        if self.place == PART:
-            running = await self.process.running()
+        if self.isolated_place == PART:
+            running = await self.isolated_process.running()
             await _told(running, running.client_of_host().call_async("release"))
 
     def identity(self) -> None:
@@ -355,8 +369,8 @@ async def _passed_on(
 def _call(method: ExportedMethod) -> Callable[..., Any]:
     @wraps(method.function)
     async def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        running = await self.process.running()
-        client = running.client(self.place)
+        running = await self.isolated_process.running()
+        client = running.client(self.isolated_place)
         async with _passed_on(self, client, args, kwargs) as (given, named):
             return await _told(running, client.call_async(method.name, *given, **named))
 
@@ -366,8 +380,8 @@ def _call(method: ExportedMethod) -> Callable[..., Any]:
 def _streamed(method: ExportedMethod) -> Callable[..., Any]:
     @wraps(method.function)
     async def forward(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        running = await self.process.running()
-        client = running.client(self.place)
+        running = await self.isolated_process.running()
+        client = running.client(self.isolated_place)
         async with _passed_on(self, client, args, kwargs) as (given, named):
             items = client.streamingcall_async(method.name, *given, **named)
             try:
@@ -387,9 +401,9 @@ def _stream(method: ExportedMethod) -> Callable[..., Any]:
     @wraps(method.function)
     @asynccontextmanager
     async def forward(self: Any) -> AsyncGenerator[Any]:
-        running = await self.process.running()
+        running = await self.isolated_process.running()
         try:
-            async with running.client(self.place).stream_async(method.name) as stream:
+            async with running.client(self.isolated_place).stream_async(method.name) as stream:
                 yield stream
         except ExporterLost:
             raise await running.lost() from None

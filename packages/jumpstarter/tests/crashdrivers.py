@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Crasher(Driver):
     log: str = ""
     level: int = 3
     fails: str = ""
+    share: float = 1.0
+    since: date | None = None
     lit: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -49,6 +51,8 @@ class Crasher(Driver):
 
     def reset(self) -> None:
         self._note("reset")
+        if self.lit:
+            raise OSError(5, "Input/output error")
         super().reset()
 
     def close(self) -> None:
@@ -61,6 +65,14 @@ class Crasher(Driver):
     @export
     def process(self) -> int:
         return os.getpid()
+
+    @export
+    def settings(self) -> tuple[float, date | None]:
+        return self.share, self.since
+
+    @export
+    def spoil(self) -> None:
+        self.lit = True
 
     @export
     def environment(self) -> list[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -125,6 +125,40 @@ def test_its_life_is_that_of_any_driver(tmp_path: Path) -> None:
 
     shared_portal().call(live)
     assert log.read_text().split() == ["made", "reset", "reset", "release", "reset", "close"]
+
+
+def test_a_reset_that_fails_says_what_the_driver_said() -> None:
+    async def live() -> None:
+        async with Session(root_device=tree(one=entry()).instantiate()) as session:
+            driver: Any = session.root_device.children["one"]
+            await driver.spoil()
+            with pytest.raises(OSError, match=r"Input/output error") as caught:
+                await session.reset()
+            assert "RpcError" not in str(caught.value)
+
+    shared_portal().call(live)
+
+
+def test_a_process_that_does_not_answer_a_reset_is_ended() -> None:
+    async def live() -> None:
+        async with Session(root_device=tree(one=entry()).instantiate()) as session:
+            driver: Any = session.root_device.children["one"]
+            pid: int = await driver.process()
+            os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(DeviceAbsentError, match="did not answer"):
+                await session.reset()
+            assert not is_alive(pid)
+            await session.reset()
+            assert await driver.process() != pid
+
+    shared_portal().call(live)
+
+
+def test_its_parameters_arrive_as_they_were_read() -> None:
+    text = "{type: crashdrivers.Crasher, isolate: process, config: {share: 1.0e-5, since: 2026-02-03}}"
+    with utils.serve(Entry.from_str(f"children: {{one: {text}}}").instantiate()) as client:
+        one: Any = client.children["one"]
+        assert one.settings() == (1e-5, date(2026, 2, 3))
 
 
 def test_its_log_is_in_the_name_of_the_driver(caplog: pytest.LogCaptureFixture) -> None:
