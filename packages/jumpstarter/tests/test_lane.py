@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ from anyio import create_task_group, fail_after, move_on_after, sleep
 from anyio.from_thread import BlockingPortal
 from google.protobuf.struct_pb2 import Value
 from jumpstarter.client import DriverClient
-from jumpstarter.client.client import client_from_path
+from jumpstarter.client.client import client_from_channel, client_from_path
 from jumpstarter.client.connection import Stub
 from jumpstarter.client.core import (
     DriverError,
@@ -23,6 +24,7 @@ from jumpstarter.client.core import (
     DriverTimeout,
     ExporterLost,
 )
+from jumpstarter.client.lane import Lanes
 from jumpstarter.common.enums import ExporterStatus
 from jumpstarter.common.limits import LANE_CALLS, MAX_MESSAGE, MAX_STREAMS
 from jumpstarter.common.utils import serve
@@ -43,6 +45,7 @@ class Sample(Driver):
         super().__post_init__()
         self.ended: list[str] = []
         self.running = 0
+        self.made = 0
 
     @export
     async def echo(self, value: Any) -> Any:
@@ -61,7 +64,17 @@ class Sample(Driver):
         raise SystemExit(3)
 
     @export
+    async def cancel(self) -> None:
+        raise asyncio.CancelledError("of its own")
+
+    @export
+    async def cancel_items(self) -> AsyncGenerator[int]:
+        yield 1
+        raise asyncio.CancelledError("of its own")
+
+    @export
     async def large(self, size: int) -> str:
+        self.made += 1
         return "x" * size
 
     @export(concurrent=True)
@@ -120,7 +133,13 @@ def test_a_slow_call_holds_up_no_other() -> None:
 
 def test_errors_are_those_of_calls_by_themselves() -> None:
     async def test(client: DriverClient) -> None:
-        for method, args in (("fail", ["broken é"]), ("leave", []), ("missing", []), ("echo", [1, 2, 3])):
+        for method, args in (
+            ("fail", ["broken é"]),
+            ("leave", []),
+            ("cancel", []),
+            ("missing", []),
+            ("echo", [1, 2, 3]),
+        ):
             errors: list[DriverError] = []
             for timeout in (None, 30):  # by the stream, and by itself
                 with pytest.raises(DriverError) as caught:
@@ -128,6 +147,17 @@ def test_errors_are_those_of_calls_by_themselves() -> None:
                 errors.append(caught.value)
             one, other = errors
             assert (type(one), str(one), one.parts()) == (type(other), str(other), other.parts())
+
+    run(Sample(), test)
+
+
+def test_items_end_where_a_driver_cancels_itself() -> None:
+    async def test(client: DriverClient) -> None:
+        got: list[int] = []
+        with fail_after(15), pytest.raises(DriverError, match="CancelledError: of its own"):
+            async for item in client.streamingcall_async("cancel_items"):
+                got.append(item)
+        assert got == [1]
 
     run(Sample(), test)
 
@@ -251,11 +281,46 @@ def test_a_client_that_sends_too_many_calls_is_told_the_limit() -> None:
         call = stub.DriverCalls()
         seconds = Value(number_value=60)
         calls = [_call(n, driver.uuid, "wait", seconds) for n in range(1, MAX_STREAMS + 2)]
-        await call.write(pb.DriverCallsRequest(calls=calls))
+        await call.write(pb.DriverCallsRequest(calls=calls[:-1]))
+        await call.write(pb.DriverCallsRequest(calls=calls[-1:]))
         response = await call.read()
         assert [outcome.failure.error.code for outcome in response.outcomes] == ["limit"]
         call.cancel()
         await until(lambda: driver.running == 0)
+
+    _raw(test)
+
+
+def test_more_calls_in_a_message_than_may_run_end_the_stream() -> None:
+    async def test(stub: Any, driver: Sample) -> None:
+        call = stub.DriverCalls()
+        await call.write(pb.DriverCallsRequest(calls=[pb.DriverCallsRequest.Call(number=n) for n in range(100_000)]))
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "limit MAX_STREAMS" in await call.details()
+
+    _raw(test)
+
+
+def test_no_more_is_kept_for_a_client_that_does_not_read() -> None:
+    async def test(stub: Any, driver: Sample) -> None:
+        call, size, most = stub.DriverCalls(), Value(number_value=100_000), 600
+
+        async def send() -> None:
+            for n in range(most):
+                await call.write(pb.DriverCallsRequest(calls=[_call(n, driver.uuid, "large", size)]))
+
+        async with create_task_group() as tasks:
+            tasks.start_soon(send)
+            before = 0
+            while before == 0 or before != driver.made:
+                before = driver.made
+                await sleep(0.5)
+            assert driver.made < most / 2
+            done = 0
+            while done < most:  # once it reads, everything goes on
+                done += len((await call.read()).outcomes)
+        assert driver.made == most
+        call.cancel()
 
     _raw(test)
 
@@ -336,3 +401,59 @@ def test_calls_that_run_when_the_exporter_goes_fail_and_later_ones_say_so_too() 
                     await client.call_async("echo", 1)
 
     shared_portal().call(run)
+
+
+def _lane_tasks() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("calls: ")]
+
+
+def test_a_client_leaves_nothing_on_a_channel_that_stays() -> None:
+    async def run() -> None:
+        async with _served(Sample()) as (_, session), session.serve_unix_async() as path, BlockingPortal() as portal:
+            before = len(_lane_tasks())
+            async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+                with ExitStack() as stack:
+                    async with client_from_channel(channel, portal, stack, unsafe=True) as client:
+                        assert await client.call_async("echo", 1) == 1
+                        assert len(_lane_tasks()) == before + 2
+                await until(lambda: len(_lane_tasks()) == before)
+
+    shared_portal().call(run)
+
+
+def test_a_call_that_is_awaited_when_its_stream_has_ended_fails() -> None:
+    async def test(stub: Any, driver: Sample) -> None:
+        lanes = Lanes(stub.DriverCalls, stub.DriverCall)
+        request = _call(1, driver.uuid, "echo", Value(string_value="x")).request
+        assert (await lanes(request)).result.string_value == "x"
+        late = lanes(request)
+        lanes.close()
+        await until(lambda: not _lane_tasks())
+        with pytest.raises(grpc.RpcError):
+            await late
+        assert (await lanes(request)).result.string_value == "x"
+        lanes.close()
+
+    _raw(test)
+
+
+def test_callers_are_cancelled_with_the_event_loop() -> None:
+    driver, ended = Sample(), list[str]()
+
+    async def caller(lanes: Lanes) -> None:
+        try:
+            await lanes(_call(1, driver.uuid, "wait", Value(number_value=60)).request)
+        except BaseException as e:
+            ended.append(type(e).__name__)
+            raise
+
+    async def run() -> list[asyncio.Task[None]]:
+        serving = _served(driver)
+        stub, _ = await serving.__aenter__()
+        lanes = Lanes(stub.DriverCalls, stub.DriverCall)
+        tasks = [asyncio.create_task(caller(lanes)) for _ in range(5)]
+        await until(lambda: driver.running == 5)
+        return tasks  # the loop cancels them, and the lane's own, in any order
+
+    asyncio.run(run())
+    assert ended == ["CancelledError"] * 5

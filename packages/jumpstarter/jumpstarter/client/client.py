@@ -84,7 +84,10 @@ async def client_from_path(
     endpoint = in_session(_endpoint(path, tls_config, grpc_options, insecure, passphrase))
     async with endpoint.open(grpc.aio) as channel:
         connection = Connection(portal, stack, endpoint=endpoint, channel=channel)
-        yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
+        try:
+            yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
+        finally:
+            connection.end_shortcuts()
 
 
 def _endpoint(
@@ -113,7 +116,10 @@ async def client_from_channel(
 ) -> AsyncGenerator[DriverClient]:
     """The client of the root at the other end of a grpc.aio channel, which stays the caller's."""
     connection = Connection(portal, stack, channel=channel)
-    yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), "channel")
+    try:
+        yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), "channel")
+    finally:
+        connection.end_shortcuts()
 
 
 async def _client_on(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -24,6 +24,9 @@ from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
 from ..streams import frames
 from ..streams.portal import Portal
 from .values import PUBLIC
+
+if TYPE_CHECKING:
+    from .lane import Lanes
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class IdleStreams:
 
     def __init__(self) -> None:
         self._calls: list[Any] = []
+        self._most = IDLE_STREAMS
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -143,10 +147,16 @@ class IdleStreams:
 
     def put(self, call: Any) -> None:
         """Keep a call, unless there are enough."""
-        if len(self._calls) < IDLE_STREAMS:
+        if len(self._calls) < self._most:
             self._calls.append(call)
         else:
             call.cancel()
+
+    def close(self) -> None:
+        """End those that are kept, and keep none any more."""
+        self._most = 0
+        while self._calls:
+            self._calls.pop().cancel()
 
 
 class Connection:
@@ -172,6 +182,7 @@ class Connection:
         self._blocking: Stub | None = None
         self._aio: Stub | None = Stub(channel) if channel is not None else None
         self._has_lane = False
+        self._lanes: Lanes | None = None
         self.idle_streams: IdleStreams | None = None
 
     @property
@@ -189,6 +200,13 @@ class Connection:
         """Make asynchronous calls by one stream from now on, and streams quick; for exporters that know both."""
         self._has_lane = True
         self.idle_streams = IdleStreams()
+
+    def end_shortcuts(self) -> None:
+        """End what these keep open, where the channel may stay; to be called on the event loop."""
+        if self.idle_streams is not None:
+            self.idle_streams.close()
+        if self._lanes is not None:
+            self._lanes.close()
 
     def watch_peer(self) -> None:
         """Notice from now on an exporter that freezes, on a unix socket as well; to be used where it allows pings."""
@@ -213,6 +231,6 @@ class Connection:
         if name == "DriverCall" and self._has_lane:
             from .lane import Lanes
 
-            call = Lanes(self.aio.DriverCalls, call)
+            call = self._lanes = Lanes(self.aio.DriverCalls, call)
         setattr(self, name, call)
         return call

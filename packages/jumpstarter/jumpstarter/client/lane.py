@@ -9,7 +9,6 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import grpc
@@ -38,6 +37,11 @@ class Lanes:
         elif lane.is_full:
             return self._by_itself(request, timeout=timeout)
         return lane.call(request)
+
+    def close(self) -> None:
+        """End the stream; calls that wait on it fail."""
+        if self._lane is not None:
+            self._lane.close()
 
 
 class _End(NamedTuple):
@@ -76,6 +80,8 @@ class Lane:
 
     async def call(self, request: pb.DriverCallRequest) -> pb.DriverCallResponse:
         """The response to a request; raises grpc.RpcError."""
+        if self.end is not None:  # since this was awaited late
+            raise self.end.error()
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._calls.append((number, request))
@@ -98,19 +104,24 @@ class Lane:
             raise rpc_error(outcome.failure)
         return outcome.response
 
+    def close(self) -> None:
+        """End the stream, and with it the calls on it."""
+        self._stream.cancel()
+
     def _wake(self) -> None:
-        if self._wanted is not None:
+        if self._wanted is not None and not self._wanted.done():  # it is where the event loop ends
             self._wanted.set_result(None)
-            self._wanted = None
 
     async def _write(self) -> None:
-        with suppress(Exception, asyncio.CancelledError):  # the reader learns why
+        try:
             while self.end is None:
                 if not self._calls and not self._cancelled:
                     self._wanted = asyncio.get_running_loop().create_future()
                     await self._wanted
                     continue
                 await self._stream.write(self._next_message())
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 the reader learns why
+            self._stream.cancel()  # nothing more is sent, so nothing may wait for an answer
 
     def _next_message(self) -> pb.DriverCallsRequest:
         """As much of what waits as belongs in one message."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,8 +16,13 @@ from ..common.exceptions import LimitError
 from ..common.limits import BATCH_BYTES, MAX_MESSAGE, MAX_STREAMS
 from .errors import DRIVER_FAILURES, Failure
 
+logger = logging.getLogger(__name__)
+
 OVERHEAD = 64
 """More bytes than a message takes beside the outcome in it."""
+
+LEAST = MAX_MESSAGE // MAX_STREAMS
+"""Bytes that an outcome counts for at least, among those that a client does not read."""
 
 Answer = Callable[[pb.DriverCallRequest, pb.DriverCallResponse, Any], Awaitable[None]]
 """Makes a call and puts its result into the response."""
@@ -34,16 +40,36 @@ class Lane:
         self._context = context
         self._running: dict[int, asyncio.Task[None]] = {}
         self._ended: deque[pb.DriverCallsResponse.Outcome] = deque()
+        self._unread = 0
+        """Bytes of outcomes that wait until the client reads."""
+        self._read = asyncio.Event()
         self._is_writing = False
 
     async def serve(self) -> None:
-        """Make the calls that the client sends until it sends no more and all have ended, or it is gone."""
+        """Make the calls that the client sends until it sends no more and all have ended, or it is gone.
+
+        No further ones are taken from a client while many outcomes wait because it does not read.
+        """
         async with asyncio.TaskGroup() as tasks:
-            while (message := await self._context.read()) is not grpc.aio.EOF:
-                if isinstance(message, DecodeError):
-                    await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is malformed: {message}")
-                else:
-                    self._take(message, tasks)
+            if (refusal := await self._take_all(tasks)) is not None:
+                for task in self._running.values():
+                    task.cancel()
+        if refusal is not None:
+            await self._context.abort(*refusal)
+
+    async def _take_all(self, tasks: asyncio.TaskGroup) -> tuple[grpc.StatusCode, str] | None:
+        """Begin the calls that come; why no further ones are taken, where the client does what none may do."""
+        while (message := await self._context.read()) is not grpc.aio.EOF:
+            if isinstance(message, DecodeError):
+                return grpc.StatusCode.INVALID_ARGUMENT, f"the request is malformed: {message}"
+            if (count := len(message.calls)) > MAX_STREAMS:
+                text = f"{count} calls in one message, of at most {MAX_STREAMS} (limit MAX_STREAMS)"
+                return grpc.StatusCode.RESOURCE_EXHAUSTED, text
+            self._take(message, tasks)
+            while self._unread > MAX_MESSAGE:
+                self._read.clear()
+                await self._read.wait()
+        return None
 
     def _take(self, message: pb.DriverCallsRequest, tasks: asyncio.TaskGroup) -> None:
         for call in message.calls:
@@ -67,8 +93,10 @@ class Lane:
                 outcome.failure.CopyFrom(_too_large(outcome))
                 outcome.ClearField("response")
         finally:
-            self._running.pop(call.number, None)
+            if self._running.get(call.number) is asyncio.current_task():
+                del self._running[call.number]
         self._ended.append(outcome)
+        self._unread += max(LEAST, outcome.ByteSize())
         if not self._is_writing:
             await self._write()
 
@@ -79,12 +107,19 @@ class Lane:
             if self._running:
                 await asyncio.sleep(0)
             while self._ended:
-                message, size = pb.DriverCallsResponse(), 0
+                message, size, cost = pb.DriverCallsResponse(), 0, 0
                 while self._ended and (not size or size + self._ended[0].ByteSize() < BATCH_BYTES):
                     outcome = self._ended.popleft()
                     size += outcome.ByteSize()
+                    cost += max(LEAST, outcome.ByteSize())
                     message.outcomes.append(outcome)
-                await self._context.write(message)
+                try:
+                    await self._context.write(message)
+                except Exception:  # the client is gone, and gRPC cancels this call
+                    logger.debug("outcomes of calls reach nobody", exc_info=True)
+                    return
+                self._unread -= cost
+                self._read.set()
         finally:
             self._is_writing = False
 

@@ -79,13 +79,19 @@ class JobThread:
 def told(error: BaseException) -> BaseException:
     """What a driver raised, in a form with which its call can fail.
 
-    What Python ends generators with, or is no Exception, would end the task of the call without a word to its client.
+    What Python ends generators with, or is no Exception, would end the task of the call without a word to its client;
+    so would a CancelledError that is the driver's own, where nobody has cancelled the task.
     """
     ends = StopIteration | StopAsyncIteration | GeneratorExit
     passes = Exception | SystemExit | KeyboardInterrupt | BaseExceptionGroup | asyncio.CancelledError
-    if isinstance(error, passes) and not isinstance(error, ends):
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        is_own = task is not None and not task.cancelling()
+    else:
+        is_own = isinstance(error, ends)
+    if isinstance(error, passes) and not is_own:
         return error
-    plain = RuntimeError(f"{type(error).__name__}: {error}")
+    plain = RuntimeError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     plain.__cause__ = error
     return plain
 
