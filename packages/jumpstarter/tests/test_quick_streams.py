@@ -201,6 +201,25 @@ def test_a_client_uses_a_call_again_and_keeps_few() -> None:
     assert len(driver.closed) == 5 + 2 * IDLE_STREAMS
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_one_that_is_not_joined_follows_as_well(writes: bool) -> None:
+    driver = Streams()
+
+    async def test(client: DriverClient) -> None:
+        with fail_after(15):
+            assert await joined(client, b"one") == b"ONE"
+            async with client.stream_async(wait=False) as stream:
+                if writes:
+                    await stream.send(b"two")
+                await stream.send_eof()
+                assert await stream.receive() == (b"TWO" if writes else b"")
+            assert await joined(client, b"three") == b"THREE"
+
+    with serve(driver) as client:
+        client.portal.call(test, client)
+    assert driver.closed == [b"one", b"two" if writes else b"", b"three"]
+
+
 def test_a_stream_that_breaks_is_told_and_the_next_one_works() -> None:
     driver = Streams()
 

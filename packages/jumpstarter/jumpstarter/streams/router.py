@@ -154,6 +154,7 @@ class RouterStream(ObjectStream[bytes]):
             if self._eof_received is not None:
                 raise self._eof_received
             try:
+                await self._begin()
                 frame = await self._reader.read()
             except Exception as e:
                 raise _broken_by(e) from e
@@ -211,12 +212,19 @@ class RouterStream(ObjectStream[bytes]):
             raise ClosedResourceError
         view = memoryview(item)
         try:
+            await self._begin()
             await self._writer.write(Frame(view[:MAX_FRAME]))
             for start in range(MAX_FRAME, len(item), MAX_FRAME):
                 await self._writer.write(Frame(view[start : start + MAX_FRAME]))
         except Exception as e:
             raise _broken_by(e) from e
         self._sum(item)
+
+    async def _begin(self) -> None:
+        """Ask for the stream, where its call carried another one before, and `join` has not."""
+        request, self._request = self._request, None
+        if request is not None:
+            await self._writer.write(Frame(request, frames.NEXT))
 
     async def send_eof(self) -> None:
         """Say that no more bytes follow; what the peer still sends can be received."""
@@ -229,6 +237,7 @@ class RouterStream(ObjectStream[bytes]):
         if await self._ends_with_call():
             return
         try:
+            await self._begin()
             await self._writer.write(Frame(self._last_words(*words), frames.GOAWAY))
             await self._writer.finish()
         except Exception as e:
@@ -273,8 +282,8 @@ class RouterStream(ObjectStream[bytes]):
     async def _copy_from(self, other: AnyByteStream, copy: _Copy) -> None:
         """Copy what comes from `other`, then say GOAWAY."""
         if self._request is not None:
-            first = _at_hand(other)
-            await copy.grpc(self._call.write(Frame(b"\n".join((self._request, first)), frames.NEXT)))
+            (request, self._request), first = (self._request, None), _at_hand(other)
+            await copy.grpc(self._call.write(Frame(b"\n".join((request, first)), frames.NEXT)))
             self.sent += len(first)
         async for chunk in chunks_of(other, MAX_FRAME):
             await copy.grpc(self._call.write(Frame(chunk)))
