@@ -31,10 +31,13 @@ MANY = 10_000
 
 
 class Bystander:
-    """Somebody else, who is served all the time; fails at the end if not."""
+    """Somebody else, who is served all the time; fails at the end if not.
 
-    def __init__(self, client: DriverClient) -> None:
-        self._client = client
+    What counts is how much the exporter computes meanwhile, on whatever share of the machine: 2 s on two processors.
+    """
+
+    def __init__(self, client: DriverClient, pid: int) -> None:
+        self._client, self._pid = client, pid
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -42,7 +45,9 @@ class Bystander:
     def _run(self) -> None:
         try:
             while not self._stop.wait(0.05):
-                assert_served(self._client, within=3)  # thousands of requests come before each of its own
+                before = cpu_seconds(self._pid)
+                assert self._client.children["probe"].call("echo", "hello") == "hello"
+                assert cpu_seconds(self._pid) - before < 2
         except BaseException as e:  # noqa: BLE001 raised below
             self._failure = e
 
@@ -71,9 +76,9 @@ def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
             assert json.loads(few.line()) == {"open": 100}
         wait_for(lambda: len(ends(bench)) == 100, 30)
         before, memory = bench.census(client), Memory(bench.pid)
-        with Bystander(client):
+        with Bystander(client, bench.pid):
             with bench.role("many_streams", str(MANY), str(connections)) as greedy:
-                answers = json.loads(greedy.line(40))
+                answers = json.loads(greedy.line(120))
                 assert answers.pop("open") == allowed
                 ((refusal, refused),) = answers.items()
                 assert refusal.startswith("RESOURCE_EXHAUSTED: ")
