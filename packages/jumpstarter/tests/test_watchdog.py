@@ -62,3 +62,21 @@ def test_a_loop_that_gets_no_processor_is_not_blocked(caplog: pytest.LogCaptureF
     if hogs[0].wait(60):
         pytest.skip("nobody may have so high a priority here")
     assert "blocks the event loop" not in caplog.text
+
+
+def test_without_a_thread_nothing_counts_as_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def begin() -> None:
+        dog = Watchdog(lambda _: "")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RuntimeError, match="start new thread"):
+                dog.begin()
+        assert dog.watched == 0
+        dog.begin()
+        dog.end()
+        dog.close()
+
+    asyncio.run(begin())

@@ -37,10 +37,10 @@ class Watchdog:
         self._thread: _Thread | None = None
 
     def begin(self) -> None:
-        """Watch the loop until as many `end`s have come."""
-        self.watched += 1
+        """Watch the loop until as many `end`s have come; RuntimeError where the system has no thread left."""
         if self._thread is None:
             self._thread = _Thread.of(asyncio.get_running_loop(), self)
+        self.watched += 1
         if not self._thread.awake.is_set():
             self._thread.awake.set()
 
