@@ -48,7 +48,7 @@ OpenTunnel = Callable[..., AbstractContextManager[Tunnel]]
 
 @pytest.fixture
 def tunnel(start: StartBench) -> OpenTunnel:
-    """Open a tunnel: `tunnel(transport)`."""
+    """Open a tunnel: `tunnel(transport)`. It is the second of its forward, in the call that the first one has left."""
 
     @contextmanager
     def opened(transport: str, *, by_proxy: bool = False) -> Generator[Tunnel]:
@@ -57,6 +57,7 @@ def tunnel(start: StartBench) -> OpenTunnel:
             start(transport, listener.getsockname()[1]) as bench,
             proxying(bench.address) if by_proxy else nullcontext() as proxy,
             bench.forward(address=proxy.address if proxy else None) as (client, port),
+            _after_another(port, listener),
             dial(port) as local,
             listener.accept()[0] as remote,
         ):
@@ -66,6 +67,18 @@ def tunnel(start: StartBench) -> OpenTunnel:
             yield opened
 
     return opened
+
+
+@contextmanager
+def _after_another(port: int, listener: socket.socket) -> Generator[None]:
+    """When a connection has come and gone in order."""
+    with dial(port) as local, listener.accept()[0] as remote:
+        local.sendall(b"hello")
+        assert remote.recv(5, socket.MSG_WAITALL) == b"hello"
+        for one, other in ((local, remote), (remote, local)):
+            one.shutdown(socket.SHUT_WR)
+            assert other.recv(1) == b""
+    yield
 
 
 def send_until_broken(sock: socket.socket) -> BaseException:

@@ -32,7 +32,11 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "streams": ["connect ended by"] * 20,
     },
     "upload": {"upload": ["upload ended by"]},  # and it must not look complete
+    "a plain call": {"sleep": ["sleep ended"]},  # of a method that takes no notice, and ends by itself
 }
+
+
+ARGUMENTS = {"sleep": ["3"]}
 
 
 def endings(bench: Bench) -> list[str]:
@@ -47,7 +51,10 @@ def test_all_that_is_cut_off_is_told_at_both_ends(start: StartBench, transport: 
             bench.record.unlink(missing_ok=True)
             with ExitStack() as stack:
                 proxy = stack.enter_context(proxying(bench.address))
-                clients = {role: stack.enter_context(bench.role(role, address=proxy.address)) for role in roles}
+                clients = {
+                    role: stack.enter_context(bench.role(role, *ARGUMENTS.get(role, ()), address=proxy.address))
+                    for role in roles
+                }
                 assert [client.line(20) for client in clients.values()] == ["busy"] * len(clients)
                 wait_for(lambda roles=roles: len(bench.events()) == sum(map(len, roles.values())), 20, bench.events)
                 assert endings(bench) == []  # without the fault it goes on
