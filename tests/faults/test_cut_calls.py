@@ -23,14 +23,14 @@ CUTS: dict[str, Callable[[Proxy], object]] = {
     "mid-frame": lambda proxy: proxy.cut_after(7),  # a frame has 9 bytes of header, a record of TLS has 5
 }
 
-# who is cut off at once, and what the methods note in the end; what the driver does by turns is in two groups
+# who is cut off at once, and what the methods note in the end; what the driver does by turns is in several groups
 GROUPS: dict[str, dict[str, list[str]]] = {
     "calls": {
         "pending": ["sleep_async ended by CancelledError"],  # the others wait for their turn, and never begin
-        "count": ["count ended after"],
         "count_async": ["count_async ended by"],
         "streams": ["connect ended by"] * 20,
     },
+    "a plain generator": {"count": ["count ended after"]},
     "upload": {"upload": ["upload ended by"]},  # and it must not look complete
     "a plain call": {"sleep": ["sleep ended"]},  # of a method that takes no notice, and ends by itself
 }
