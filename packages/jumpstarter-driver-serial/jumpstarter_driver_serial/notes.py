@@ -76,8 +76,8 @@ class Notes:
 
     def _end_line(self) -> None:
         line, self._line = bytes(self._line), bytearray()
-        text = line.rstrip(b"\r\n").decode(errors="backslashreplace")
-        if not text:
+        said = line.rstrip(b"\r\n")
+        if not said:
             return
         now = time.monotonic()
         self._left = min(BURST, self._left + (now - self._filled) * LINES_PER_SECOND)
@@ -91,4 +91,4 @@ class Notes:
                 event="skipped", text=f"{self._skipped} bytes, which the log of the console has", offset=self._offset
             )
             self._skipped = 0
-        self._note(text=text, offset=self._offset)
+        self._note(text=said.decode(errors="backslashreplace"), offset=self._offset)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import serial
 
 CHUNK = 64 * 1024
+TTY_FULL = 1024
+"""Bytes of a read of a tty behind which more is likely to be there."""
+
 POLL = 0.1
 """Seconds that a port without a descriptor is read for at once."""
 
@@ -195,7 +198,18 @@ class DescriptorPort:
             raise self._lost(e) from None
         if not data and self._has_ended():
             raise self._lost(None)
-        return data
+        return data if len(data) < TTY_FULL or not self._is_tty else self._with_rest(data)
+
+    def _with_rest(self, data: bytes) -> bytes:
+        """And what else is there: a tty gives at most 4 KiB at once, and a reader for each of them is slow."""
+        parts, size = [data], len(data)
+        while len(parts[-1]) >= TTY_FULL and size < CHUNK:
+            try:
+                parts.append(os.read(self._fd, CHUNK - size))
+            except OSError:  # none left; a loss is found by the next read
+                break
+            size += len(parts[-1])
+        return b"".join(parts)
 
     def _has_ended(self) -> bool:
         """Whether a read of nothing means the end: on a tty that pySerial has set up (VMIN 0) it may mean no data."""
