@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, cast
@@ -21,12 +21,13 @@ from jumpstarter.client.core import DriverError, DriverInvalidArgument
 from jumpstarter.client.tree import Policy
 from jumpstarter.common.enums import ExporterStatus
 from jumpstarter.common.exceptions import ArgumentError
-from jumpstarter.common.typed import loads
+from jumpstarter.common.typed import dumps, loads
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export
 from jumpstarter.exporter import Session
 from jumpstarter_protocol import jumpstarter_pb2 as pb
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import Base64Bytes, Base64UrlStr, BaseModel, Field, SecretStr, field_validator
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 made: list[object] = []
 
@@ -63,11 +64,29 @@ class Reading(BaseModel):
         return volts
 
 
+class Frame(BaseModel):
+    data: Base64Bytes
+    mask: Base64Bytes | None = None
+    parts: list[Base64UrlStr] = []
+    raw: bytes = b""
+
+
+@pydantic_dataclass
+class CheckedFrame:
+    data: Base64Bytes
+
+
+@dataclass
+class PlainFrame:
+    data: Base64Bytes
+
+
 @dataclass(kw_only=True)
 class Sample(Driver):
     """One method of each kind."""
 
     password: str = ""
+    seen: list[Any] = field(default_factory=list[Any])
 
     @classmethod
     def client(cls) -> str:
@@ -88,6 +107,11 @@ class Sample(Driver):
     @export
     def reading(self, value: Reading) -> Reading:
         return value
+
+    @export
+    def frames(self, *frames: Frame | CheckedFrame | PlainFrame) -> list[Any]:
+        self.seen = list(frames)
+        return self.seen
 
     @export
     def login(self, user: str, password: SecretStr, again: SecretStr | None = None) -> str:
@@ -193,6 +217,25 @@ def test_an_object_is_checked_by_its_class_at_the_exporter(client: DriverClient,
     reading.volts = 101
     with pytest.raises(DriverInvalidArgument, match="more than 100 V"):
         client.call("reading", reading)
+
+
+def test_a_field_that_decodes_itself_is_decoded_once(client: DriverClient, sample: Sample) -> None:
+    frames = [
+        Frame(data=b"3q0=", mask=b"AP8=", parts=["aGk_"], raw=b"\xff"),
+        Frame.model_construct(data=b"dGV4dA==", mask=None, parts=[], raw=b""),  # what could be decoded once more
+        CheckedFrame(data=b"3q0="),
+        PlainFrame(data=b"\xde\xad"),
+    ]
+    assert client.call("frames", *frames) == frames
+    assert sample.seen == frames
+    assert client.portal.call(lambda: client.call_async("same", frames)) == frames
+    with pytest.raises(DriverInvalidArgument, match="expected Frame, CheckedFrame or PlainFrame"):
+        client.call("frames", {"data": "3q0"})
+
+
+def test_who_does_not_know_a_class_gets_fields_encoded_as_in_json() -> None:
+    read = loads(dumps(Frame(data=b"3q0=", raw=b"\xff")))
+    assert read == {"data": "3q0=", "mask": None, "parts": [], "raw": b"\xff"}
 
 
 def test_the_client_makes_objects_without_running_their_code(client: DriverClient) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from .annotations import resolved_annotations
 from .convert import ConversionError, converter
-from .objects import is_model
+from .objects import encoded_fields, is_model
 
 
 def checked(cls: type[Any], values: dict[str, Any], extra: dict[str, Any]) -> Any:
@@ -25,8 +25,11 @@ def checked(cls: type[Any], values: dict[str, Any], extra: dict[str, Any]) -> An
 def _dataclass(cls: type[Any], values: dict[str, Any]) -> Any:
     annotations = resolved_annotations(cls)
     arguments: dict[str, Any] = {}
+    decoded = encoded_fields(cls) if hasattr(cls, "__pydantic_validator__") else {}  # by the constructor, and once
     for field in fields(cls):
-        if field.init and field.name in values:
+        if field.init and field.name in decoded and field.name in values:
+            arguments[field.name] = values[field.name]
+        elif field.init and field.name in values:
             try:
                 arguments[field.name] = converter(annotations.get(field.name, Any))(values[field.name])
             except ConversionError as e:

@@ -18,7 +18,8 @@ It is JSON, except that an object with the key `$` stands for what JSON has no f
 | `default` | absent: there is a value, which has no form here; Python's `...` |
 
 A class is named as `module:qualified name`. Who reads decides which classes there are: an enum of a class that is
-unknown becomes its value, an object a dict.
+unknown becomes its value, an object a dict. A field that is decoded when it is validated, as one of pydantic's
+Base64Bytes, has its encoded form, as in JSON.
 """
 
 from __future__ import annotations

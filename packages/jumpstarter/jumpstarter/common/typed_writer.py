@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from .limits import MAX_DEPTH, MAX_NODES
-from .objects import is_model
+from .objects import encoded_fields, is_model
 from .values import json_form
 
 PLAIN: frozenset[type] = frozenset((str, int, float, bool, type(None)))
@@ -113,6 +113,9 @@ class Writer:
             return tag
 
     def _object(self, kind: type[Any], values: dict[str, Any], depth: int, extra: dict[str, Any] | None = None) -> Any:
+        for name, adapter in encoded_fields(kind).items():
+            if name in values:
+                values[name] = adapter.dump_python(values[name], mode="json")
         tag = {"$": "object", "c": class_name(kind), "v": {k: self.write(v, depth + 1) for k, v in values.items()}}
         return tag | {"x": self.write(extra, depth + 1)} if extra else tag
 
