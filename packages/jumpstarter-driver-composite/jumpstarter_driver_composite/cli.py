@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import click
-from jumpstarter.client import DriverClient, StubDriverClient
+from jumpstarter.client import DriverClient
 from jumpstarter.client.decorators import DriverClickGroup
 from jumpstarter.common.suggest import did_you_mean
 
@@ -52,13 +52,9 @@ class ChildrenGroup(DriverClickGroup):
         return command.get_short_help_str(width) if command is not None else ""
 
     def _children(self) -> dict[str, Any]:
-        """The children that have commands: those with a class of their own, unless it cannot be used here."""
+        """The children that have commands: those with a class of their own, or described by the exporter."""
         children = self.client.children if self.client is not None else {}
-        return {
-            name: child
-            for name, child in children.items()
-            if not isinstance(child, StubDriverClient) and hasattr(child, "cli")
-        }
+        return {name: child for name, child in children.items() if hasattr(child, "cli")}
 
 
 def children_commands(client: "CompositeClient") -> ChildrenGroup:

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from jumpstarter.cli.devices import describe
 from jumpstarter.client.base import DriverClient, StubDriverClient
 from jumpstarter.client.core import DriverInvalidArgument
-from jumpstarter.client.generic import GenericClient
+from jumpstarter.client.generic import GenericClient, StandInClient
 from jumpstarter.client.tree import InvalidReport, Policy, build_tree
 from jumpstarter.common import utils
 from jumpstarter.common.limits import MAX_METHODS
@@ -342,7 +342,7 @@ def test_a_method_of_a_name_that_no_method_has_is_no_attribute(name: str) -> Non
     assert isinstance(client, GenericClient)
     assert name not in vars(type(client)) or not hasattr(vars(type(client))[name], "__signature__")
     assert "fine" in dir(client)
-    assert client.__class__.__mro__[1] is GenericClient
+    assert client.__class__.__mro__[1] is StandInClient
 
 
 @pytest.mark.parametrize(

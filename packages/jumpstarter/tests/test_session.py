@@ -375,6 +375,8 @@ def test_a_driver_whose_client_cannot_be_used_has_a_generic_one() -> None:
         odd = client.children["odd"]
         assert isinstance(odd, GenericClient)
         assert odd.on() == odd.call("on") == 1
+        assert isinstance(odd, StubDriverClient)  # by which others tell
+        assert "client" in odd.reason
 
 
 def test_a_driver_of_which_nothing_is_known_can_be_called_by_name() -> None:

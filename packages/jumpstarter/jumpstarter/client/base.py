@@ -186,7 +186,10 @@ class DriverClient(AsyncDriverClient):
 
 @dataclass(kw_only=True)
 class StubDriverClient(DriverClient):
-    """Stands for a client whose class cannot be used here; calls by name work, its own methods do not."""
+    """Stands for a client whose class cannot be used here; calls by name work, its own methods do not.
+
+    Where the exporter describes the driver's methods, it is a generic client as well, which has them.
+    """
 
     reason: str = ""
     """Why, and what to do."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ..common.limits import MAX_NAME
 from ..common.suggest import did_you_mean
 from ..common.text import printable_doc
-from .base import DriverClient
+from .base import DriverClient, StubDriverClient
 from .described import Method, methods_of
 from .descriptors import name_of
 
@@ -45,15 +45,20 @@ class GenericClient(DriverClient):
         return sorted({*super().__dir__(), *self.children})
 
 
-_TAKEN = {*dir(GenericClient), *(field.name for field in fields(GenericClient)), "cli"}
-
-
 def attribute_name(method: str) -> str:
     """The attribute by which a method is reached."""
     return f"{method}_" if method in _TAKEN else method
 
 
-def class_for(described: Any) -> type[GenericClient]:
+@dataclass(kw_only=True)
+class StandInClient(GenericClient, StubDriverClient):
+    """The generic client of a driver whose own client class cannot be used here; `reason` says why."""
+
+
+_TAKEN = {*dir(StandInClient), *(field.name for field in fields(StandInClient)), "cli"}
+
+
+def class_for(described: Any, base: type[GenericClient] = GenericClient) -> type[GenericClient]:
     """The class of the clients of one type of drivers."""
     name = name_of(described)
     methods = methods_of(described)
@@ -65,7 +70,7 @@ def class_for(described: Any) -> type[GenericClient]:
         "_methods": methods,
     }
     is_name = name.isidentifier() and len(name) <= MAX_NAME
-    return type(f"{name}Client" if is_name else "GenericClient", (GenericClient,), members)
+    return type(f"{name}Client" if is_name else "GenericClient", (base,), members)
 
 
 def _function(method: Method) -> Callable[..., Any]:

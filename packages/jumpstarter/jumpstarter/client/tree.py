@@ -132,7 +132,7 @@ class _Builder:
         self._portal = portal
         self._policy = policy
         self._types = types
-        self._generic: dict[str, type[DriverClient]] = {}
+        self._generic: dict[tuple[str, bool], type[DriverClient]] = {}
 
     def client(self, node: _Node, stack: ExitStack) -> DriverClient:
         """The client of an entry, after those below it."""
@@ -175,15 +175,16 @@ class _Builder:
                     return client_class, ""
                 reason = f"{class_path} is not a client class"
         _warn(path, reason, generic=described is not None)
-        return (StubDriverClient, reason) if described is None else (self._generic_class(described), "")
+        return StubDriverClient if described is None else self._generic_class(described, stands_in=True), reason
 
-    def _generic_class(self, described: Any) -> type[DriverClient]:
-        """The class that is made for a type, once."""
-        from .generic import class_for
+    def _generic_class(self, described: Any, *, stands_in: bool = False) -> type[DriverClient]:
+        """The class that is made for a type, once; one that stands in for the driver's own is a stub, too."""
+        from .generic import GenericClient, StandInClient, class_for
 
-        made = self._generic.get(described.name)
+        made = self._generic.get((described.name, stands_in))
         if made is None:
-            made = self._generic[described.name] = class_for(described)
+            made = class_for(described, StandInClient if stands_in else GenericClient)
+            self._generic[described.name, stands_in] = made
         return made
 
 
