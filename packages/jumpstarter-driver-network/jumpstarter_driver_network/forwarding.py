@@ -1,25 +1,22 @@
 """Local sockets whose connections are streams of a driver: what the adapters and the command line are made of."""
 
 import logging
-import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from anyio import EndOfStream, move_on_after, sleep
-from anyio.abc import AnyByteStream, TaskGroup
+from anyio import sleep
+from anyio.abc import AnyByteStream
 from jumpstarter.common import TemporarySocket
 from jumpstarter.common.exceptions import ConnectionError, ExporterUnreachableError
-from jumpstarter.streams.common import copy_stream, join_streams
+from jumpstarter.streams.common import join_streams
 
-from .listen import accepting, listening_on_tcp, listening_on_unix, meanwhile, tcp_pair
-from .streams import DELIVERY_TIMEOUT, SocketBroken, SocketStream
+from .listen import accepting, listening_on_tcp, listening_on_unix
+from .streams import SocketBroken
 
 if TYPE_CHECKING:
     from jumpstarter.client import DriverClient
-
-Copy = Callable[[AnyByteStream, AnyByteStream], Coroutine[Any, Any, None]]
 
 logger = logging.getLogger(__name__)
 
@@ -72,46 +69,6 @@ async def forwarded_unix(client: "DriverClient", method: str, path: Path | None)
     with listening_on_unix(path) as listener:
         async with accepting(listener, lambda connection: _forward_logged(client, method, connection)):
             yield path
-
-
-@asynccontextmanager
-async def forwarded_socket(client: "DriverClient", method: str) -> AsyncGenerator[socket.socket]:
-    """A connected TCP socket meanwhile, whose other end is the driver's stream; the caller closes it.
-
-    Raises when the stream cannot be opened.
-    """
-    ours, theirs = tcp_pair()
-    with theirs:
-        async with (
-            SocketStream(ours, "local connection") as connection,
-            client.stream_async(method) as stream,
-            meanwhile(_exchange, connection, stream),
-        ):
-            yield theirs
-            with move_on_after(DELIVERY_TIMEOUT):
-                await connection.ended()  # the caller's last bytes are on their way
-
-
-async def _exchange(tasks: TaskGroup, connection: SocketStream, stream: AnyByteStream) -> None:
-    """Copy both ways. The local end leaves the other direction open, to be closed cleanly when the caller leaves."""
-    tasks.start_soon(_resetting, connection, copy_stream, connection, stream)
-    await _resetting(connection, _copy_without_end, stream, connection)
-
-
-async def _copy_without_end(dst: AnyByteStream, src: AnyByteStream) -> None:
-    while True:
-        await dst.send(await src.receive())
-
-
-async def _resetting(connection: SocketStream, copy: Copy, dst: AnyByteStream, src: AnyByteStream) -> None:
-    """Copy, and reset the connection when that breaks; whoever is behind it learns it from there."""
-    try:
-        await copy(dst, src)
-    except EndOfStream:
-        return
-    except Exception as e:  # noqa: BLE001 as above
-        connection.abort()
-        logger.debug("%s", e)
 
 
 async def exporter_lost(client: "DriverClient") -> None:

@@ -21,7 +21,6 @@ from anyio import (
     BusyResourceError,
     ClosedResourceError,
     EndOfStream,
-    Event,
     WouldBlock,
     move_on_after,
     notify_closing,
@@ -139,13 +138,12 @@ class SocketStream(ByteStream):
         sock.setblocking(False)
         self._name = name
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            _set_tcp_options(sock)
+            set_tcp_options(sock)
         self._sock = sock
         self._arrivals = Arrivals(sock)
         self._eof_sent = False
         self._eof_received = False
         self._closed = False
-        self._ended: Event | None = None
         self._break = ""  # why the connection broke: the system says it once, and then that all data has come
 
     @property
@@ -164,20 +162,9 @@ class SocketStream(ByteStream):
         if not data:
             if self._break and not self._eof_received:
                 raise SocketBroken(self._break)
-            self._end()
+            self._eof_received = True
             raise EndOfStream
         return data
-
-    async def ended(self) -> None:
-        """Wait until there is nothing more to receive."""
-        if not self._eof_received:
-            self._ended = self._ended or Event()
-            await self._ended.wait()
-
-    def _end(self) -> None:
-        self._eof_received = True
-        if self._ended is not None:
-            self._ended.set()
 
     def receive_nowait(self, max_bytes: int = MIN_CHUNK) -> bytes:
         """As `receive`, but WouldBlock where nothing has come yet."""
@@ -244,7 +231,7 @@ class SocketStream(ByteStream):
         return SocketBroken(self._break)
 
     def _close(self) -> None:
-        self._end()
+        self._eof_received = True
         self._arrivals.close()
         notify_closing(self._sock)
         self._sock.close()
@@ -313,7 +300,7 @@ class DatagramStream(ObjectStream[bytes]):
         logger.log(level, "%s: a datagram was lost: %s", self._name, _reason(error))
 
 
-def _set_tcp_options(sock: socket.socket) -> None:
+def set_tcp_options(sock: socket.socket) -> None:
     """Send at once, notice within half a minute that a peer lost its power or network, and reset what we do not end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
