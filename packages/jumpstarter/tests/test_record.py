@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from anyio.abc import ObjectStream
 from anyio.streams.stapled import StapledObjectStream
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jumpstarter.client import DriverClient
 from jumpstarter.client.client import connect
-from jumpstarter.client.connection import Endpoint
+from jumpstarter.client.connection import Endpoint, Stub
 from jumpstarter.client.core import DriverError
 from jumpstarter.client.tree import Policy
 from jumpstarter.common import ExporterStatus
@@ -192,9 +193,10 @@ def test_a_streamed_call_is_on_record_with_the_number_of_its_items(run: Run) -> 
 
 
 def test_a_call_whose_client_goes_is_on_record_as_cancelled(run: Run) -> None:
-    call = run.client.stub.blocking.DriverCall.future(run_request(run.client, "wait"))
-    time.sleep(0.1)
-    call.cancel()
+    with run.client.stub.endpoint.open(grpc) as channel:
+        call = Stub(channel).DriverCall.future(run_request(run.client, "wait"))
+        time.sleep(0.1)
+        call.cancel()
     [entry] = run.wait_for("call", 1)
     assert (entry["method"], entry["outcome"]) == ("wait", "cancelled")
 

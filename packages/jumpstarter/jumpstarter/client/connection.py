@@ -194,11 +194,22 @@ class Connection:
                     channel = self.endpoint.open(grpc)
                     self._stack.callback(channel.close)
                     self._blocking = Stub(channel, self.endpoint.metadata)
+                    if self._has_lane:
+                        self._shorten(self._blocking)
         return self._blocking
 
+    def _shorten(self, stub: Any) -> None:
+        """Have a blocking stub make its further calls by one stream."""
+        from .blocking_lane import BlockingLanes
+
+        stub.DriverCall = lanes = BlockingLanes(stub.DriverCalls, stub.DriverCall)
+        self._stack.callback(lanes.close)
+
     def use_shortcuts(self) -> None:
-        """Make asynchronous calls by one stream from now on, and streams quick; for exporters that know both."""
+        """Make calls by one stream from now on, and streams quick; for exporters that know both."""
         self._has_lane = True
+        if self._blocking is not None:
+            self._shorten(self._blocking)
         self.idle_streams = IdleStreams()
 
     def end_shortcuts(self) -> None:

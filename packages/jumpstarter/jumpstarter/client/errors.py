@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -206,6 +206,25 @@ def rpc_error(failure: pb.CallFailure) -> grpc.aio.AioRpcError:
     if failure.HasField("error"):
         trailing = grpc.aio.Metadata((ERROR_METADATA_KEY, failure.error.SerializeToString()))
     return grpc.aio.AioRpcError(status, grpc.aio.Metadata(), trailing, details=failure.text)
+
+
+class CallEnd(NamedTuple):
+    """How a gRPC call ended that carried others."""
+
+    status: grpc.StatusCode
+    text: str
+    metadata: Any
+
+    @classmethod
+    def of(cls, status: grpc.StatusCode, text: str | None, metadata: Any) -> CallEnd:
+        """The end; that of a call that should have gone on is an error, too."""
+        if status is grpc.StatusCode.OK:
+            return cls(grpc.StatusCode.UNAVAILABLE, "the exporter ended the stream of calls", metadata)
+        return cls(status, text or "", metadata)
+
+    def error(self) -> grpc.aio.AioRpcError:
+        """What each of them raises."""
+        return grpc.aio.AioRpcError(self.status, grpc.aio.Metadata(), self.metadata, details=self.text)
 
 
 def unreachable(error: grpc.RpcError, where: str) -> Exception:

@@ -9,13 +9,13 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.limits import BATCH_BYTES, LANE_CALLS
-from .errors import rpc_error
+from .errors import CallEnd, rpc_error
 
 
 class Lanes:
@@ -44,22 +44,11 @@ class Lanes:
             self._lane.close()
 
 
-class _End(NamedTuple):
-    """How a stream ended."""
-
-    status: grpc.StatusCode
-    text: str
-    metadata: Any
-
-    def error(self) -> grpc.aio.AioRpcError:
-        return grpc.aio.AioRpcError(self.status, grpc.aio.Metadata(), self.metadata, details=self.text)
-
-
 class Lane:
     """The calls on one stream. Its two tasks, which alone await gRPC, end with it."""
 
     def __init__(self, stream: Any) -> None:
-        self.end: _End | None = None
+        self.end: CallEnd | None = None
         """How the stream ended; None while it can be used."""
 
         self._stream = stream
@@ -140,16 +129,16 @@ class Lane:
                     future = self._waiting.pop(outcome.number, None)
                     if future is not None and not future.done():
                         future.set_result(outcome)
-            end = _End(await self._stream.code(), await self._stream.details(), await self._stream.trailing_metadata())
+            end = CallEnd.of(
+                await self._stream.code(), await self._stream.details(), await self._stream.trailing_metadata()
+            )
         except grpc.aio.AioRpcError as e:
-            end = _End(e.code(), e.details() or "", e.trailing_metadata())
+            end = CallEnd.of(e.code(), e.details(), e.trailing_metadata())
         except (Exception, asyncio.CancelledError) as e:  # noqa: BLE001 raised by all calls that wait
-            end = _End(grpc.StatusCode.CANCELLED, str(e) or "the connection was closed", None)
+            end = CallEnd(grpc.StatusCode.CANCELLED, str(e) or "the connection was closed", None)
         self._finish(end)
 
-    def _finish(self, end: _End) -> None:
-        if end.status is grpc.StatusCode.OK:
-            end = end._replace(status=grpc.StatusCode.UNAVAILABLE, text="the exporter ended the stream of calls")
+    def _finish(self, end: CallEnd) -> None:
         self.end = end
         self._stream.cancel()
         for future in self._waiting.values():
