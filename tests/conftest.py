@@ -203,6 +203,17 @@ class Lab:
             process.stderr.close()
 
 
+@pytest.fixture(scope="session")
+def disk_faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes disks fail, or slow."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler (cc) for the faults of disks")
+    library = tmp_path_factory.mktemp("faults") / "diskfaults.so"
+    source = Path(__file__).parent / "faults/diskfaults.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     """The commands, and a configuration to use them with."""

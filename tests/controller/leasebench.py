@@ -75,6 +75,10 @@ class Registered:
             lambda: f"no {text!r} in {self.lines}",
         )
 
+    def has_open(self, file: Path) -> bool:
+        """Whether it has a file open."""
+        return any(os.path.realpath(entry) == str(file) for entry in Path(f"/proc/{self.pid}/fd").iterdir())
+
     def cpu(self) -> float:
         """Seconds of processor time so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

@@ -49,15 +49,6 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C com
 Flashing = Callable[..., AbstractContextManager[Bench]]
 
 
-@pytest.fixture(scope="session")
-def disk_faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that makes disks fail."""
-    library = tmp_path_factory.mktemp("faults") / "diskfaults.so"
-    source = Path(__file__).with_name("diskfaults.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
 @pytest.fixture
 def medium(lab: Lab) -> Path:
     return lab.directory / "medium.img"
