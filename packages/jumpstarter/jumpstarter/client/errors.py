@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -208,12 +208,13 @@ def rpc_error(failure: pb.CallFailure) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(status, grpc.aio.Metadata(), trailing, details=failure.text)
 
 
-class CallEnd(NamedTuple):
+class CallEnd:
     """How a gRPC call ended that carried others."""
 
-    status: grpc.StatusCode
-    text: str
-    metadata: Any
+    def __init__(self, status: grpc.StatusCode, text: str, metadata: Any) -> None:
+        self.status = status
+        self.text = text
+        self.metadata = metadata
 
     @classmethod
     def of(cls, status: grpc.StatusCode, text: str | None, metadata: Any) -> CallEnd:

@@ -52,14 +52,14 @@ class Policy:
         return cls(patterns, unsafe or "UNSAFE" in patterns)
 
 
-@dataclass
 class _Node:
     """One entry of the report, with what is below it."""
 
-    report: Any
-    depth: int
-    path: str
-    children: dict[str, _Node]
+    def __init__(self, report: Any, depth: int, path: str) -> None:
+        self.report = report
+        self.depth = depth
+        self.path = path
+        self.children: dict[str, _Node] = {}
 
 
 def build_tree(
@@ -87,14 +87,14 @@ def _tree(reports: list[Any]) -> _Node:
                 raise InvalidReport(
                     f"the exporter's report has no parent for driver {one_line(name or report.uuid)[:60]!r}"
                 )
-            root = latest[report.uuid] = _Node(report, 0, "", {})
+            root = latest[report.uuid] = _Node(report, 0, "")
             continue
         _check_name(name)
         if name in parent.children:
             raise InvalidReport(f"the exporter's report has two drivers {name!r} under {parent.path or 'the root'}")
         if parent.depth == MAX_DEPTH:
             raise InvalidReport(f"the exporter's report nests drivers deeper than {MAX_DEPTH}")
-        node = _Node(report, parent.depth + 1, f"{parent.path}.{name}" if parent.path else name, {})
+        node = _Node(report, parent.depth + 1, f"{parent.path}.{name}" if parent.path else name)
         latest[report.uuid] = parent.children[name] = node
     assert root is not None
     return root
