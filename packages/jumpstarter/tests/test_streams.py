@@ -120,6 +120,17 @@ class Device(Driver):
             raise OSError("medium is gone")
 
     @export
+    async def store_and_fail(self, source: str, seconds: float) -> None:
+        """Fails in the middle; the call says where, some time after the stream broke."""
+        try:
+            async with self.resource(source) as stream:
+                await stream.receive()
+                raise OSError(5, "Input/output error")
+        except OSError as e:
+            await sleep(seconds)
+            raise OSError("write the card at byte 4096: input/output error") from e
+
+    @export
     def waiting(self) -> int:
         return len(self.resources)
 
@@ -367,6 +378,13 @@ def test_a_source_that_fails_is_never_a_shorter_file(client: DriverClient) -> No
 def test_a_download_that_fails_says_why(client: DriverClient) -> None:
     with pytest.raises(DriverError, match="medium is gone"):
         offer(client, File(), "fetch_and_fail")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3])
+@pytest.mark.parametrize("size", [5000, 3_000_000], ids=["all sent", "sending"])
+def test_an_upload_that_fails_says_what_the_call_says(client: DriverClient, size: int, seconds: float) -> None:
+    with pytest.raises(DriverError, match="store_and_fail: write the card at byte 4096"):
+        offer(client, File(b"y" * size), "store_and_fail", seconds)
 
 
 @pytest.mark.parametrize(
