@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from jumpstarter.common.exceptions import DeviceFaultyError
 from jumpstarter.usb import INTERFACE, VENDOR, Shared, UsbDevice, UsbLink
 
+from .drain import drain
 from .protocol import (
     ACTIONS,
     ALL_READINGS,
@@ -36,6 +40,10 @@ from .protocol import (
     parse_version,
     sequence_seconds,
 )
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 SLACK = 5.0
 """Seconds beyond the length of a power sequence that the board has to answer again."""
@@ -174,16 +182,41 @@ class Board:
         self._write(REFRESH, 0, b"", doing, timeout)
 
     def _write(self, request: int, value: int, data: bytes, doing: str, timeout: float) -> None:
-        with self.link.lock:
+        def write() -> None:
             self.link.write(
                 request, value, data, index=self._index(), to=VENDOR | INTERFACE, doing=doing, timeout=timeout
             )
 
-    def _read(self, request: int, value: int, length: int, doing: str, timeout: float) -> bytes:
         with self.link.lock:
+            if request == POWER:  # never twice; the reading before it has found out whether the board answers
+                write()
+            else:
+                self._unwedging(write)
+
+    def _read(self, request: int, value: int, length: int, doing: str, timeout: float) -> bytes:
+        def read() -> bytes:
             return self.link.read(
                 request, value, length, index=self._index(), to=VENDOR | INTERFACE, doing=doing, timeout=timeout
             )
+
+        with self.link.lock:
+            return self._unwedging(read)
+
+    def _unwedging(self, request: Callable[[], T]) -> T:
+        """Make a request that may be made twice; where nothing answers, once more after its tty was read empty.
+
+        The firmware answers nothing while its shell waits for somebody who reads what it said.
+        """
+        try:
+            return request()
+        except TimeoutError:
+            if not (count := sum(drain(tty) for tty in self.link.host.ttys(self.device()))):
+                raise
+            logger.warning("%s: did not answer; %d unread bytes were taken from its tty", self.device(), count)
+        try:
+            return request()
+        except TimeoutError as e:
+            raise TimeoutError(f"{e}, also after its tty was read; plug it in again") from e
 
     def _index(self) -> int:
         control = self.device().interface(*CONTROL)

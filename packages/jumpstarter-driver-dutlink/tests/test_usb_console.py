@@ -1,5 +1,6 @@
 """The console of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
+import fcntl
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 from jumpstarter.client.core import DriverError, DriverMethodNotImplemented
 from jumpstarter.common.utils import serve
-from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkSerial
+from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkPower, DutlinkSerial
 from jumpstarter_testing.serial import FakeSerial
 from jumpstarter_testing.usb.dutlink import DutlinkBoard
 from jumpstarter_testing.usb.fixtures import Bench
+from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
 
 DEADLINE = 15
@@ -94,6 +96,34 @@ def test_a_stream_ends_with_the_reason_when_the_board_is_gone(usb_bench: Bench, 
         with pytest.raises(Exception, match="console dutlink-board lost"):
             while stream.receive():
                 pass
+
+
+def test_no_serial_port(usb_bench: Bench, board: DutlinkBoard) -> None:
+    if isinstance(usb_bench, KernelBench):
+        pytest.skip("the kernel of the lab has cdc_acm built in")
+    usb_bench.unplug(board)
+    usb_bench.has_cdc_acm = False
+    usb_bench.plug(board)
+    with pytest.raises(Exception, match=r"c415a913.*has no serial port; load the kernel module cdc_acm"), console():
+        pass
+    with serve(DutlinkPower()) as client:  # what needs no port works
+        client.call("on")
+        assert board.is_powered
+
+
+def test_port_that_another_program_has(usb_bench: Bench, board: DutlinkBoard) -> None:
+    found = usb_bench.find(board)
+    assert found is not None
+    [path] = until(lambda: usb_bench.host.ttys(found))
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Exception, match=r"is in use by .*\(process \d+\).*; stop that program"), console():
+            pass
+        assert board.history == []
+        assert board.typed == b""
+    with console() as client, client.pexpect() as session:
+        board.power("on")
+        session.expect_exact(b"login: ", timeout=DEADLINE)
 
 
 def test_usb_console_of_the_dut(usb_bench: Bench, board: DutlinkBoard) -> None:

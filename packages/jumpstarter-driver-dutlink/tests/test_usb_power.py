@@ -1,5 +1,7 @@
 """The supply, pins and settings of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
+import fcntl
+import os
 import threading
 import time
 from collections.abc import Generator
@@ -18,6 +20,9 @@ from jumpstarter_testing.usb.dutlink import DutlinkBoard, DutlinkBootloader
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
+
+UNREAD = 2048 if os.environ.get("JMP_LAB") else 1 << 17
+"""Bytes that stay in a board when nobody reads its tty: a pseudo-terminal takes many."""
 
 
 @contextmanager
@@ -242,6 +247,31 @@ class TestFaults:
         with power_of(timeout_s=0.5) as power:
             power.on()  # the sequence has ended before the end of what it may take
             assert board.busy() == 0
+
+    @pytest.mark.kernel
+    def test_wedged_by_what_nobody_reads(self, board: DutlinkBoard, caplog: pytest.LogCaptureFixture) -> None:
+        with power_of(timeout_s=1) as power:
+            board.wedge(UNREAD)
+            power.on()
+            assert board.history == ["power on", "supply on"]  # once
+            assert "unread bytes were taken from its tty" in caplog.text
+            assert power.state() in ("on", "off")  # it answers; the voltage follows later
+
+    def test_wedged_while_another_program_has_the_tty(self, usb_bench: Bench, board: DutlinkBoard) -> None:
+        if isinstance(usb_bench, KernelBench):
+            pytest.skip("the kernel takes what comes as soon as anybody has the tty open")
+        found = usb_bench.find(board)
+        assert found is not None
+        [tty] = until(lambda: usb_bench.host.ttys(found))
+        with power_of(timeout_s=0.5) as power:
+            with tty.open("rb") as other:
+                fcntl.flock(other, fcntl.LOCK_EX)
+                board.wedge(UNREAD)
+                with pytest.raises(DriverError, match=r"c415a913.*no answer within 0\.5 s"):
+                    power.on()
+                assert board.history == []
+            power.on()
+            assert board.history == ["power on", "supply on"]
 
     @pytest.mark.kernel
     def test_unplugged_and_plugged_in_again(self, usb_bench: Bench, board: DutlinkBoard) -> None:

@@ -14,6 +14,7 @@ from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
+from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.usb.dutlink import DutlinkBoard
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.storage import MassStorage
@@ -140,3 +141,27 @@ class TestFaults:
             assert client.state() == "off"
             client.dut()
             assert board.mux == "dut"
+
+    def test_unplugged_in_the_middle_of_a_flash(
+        self, usb_bench: Bench, board: DutlinkBoard, image: Path, tmp_path: Path
+    ) -> None:
+        """With a disk that is known by its place alone; lab/test_storage_faults.py has one with a link."""
+        stick = board.stick
+        assert stick is not None
+
+        def pull() -> None:
+            until(lambda: stick.written or stick.path.stat().st_size != 8 * MIB, "nothing is written")
+            usb_bench.unplug(stick)
+            usb_bench.unplug(board)
+
+        with storage(storage_timeout=30) as client:
+            with image_in_halves(tmp_path / "fifo", os.urandom(3 * MIB), pull) as fifo, pytest.raises(DriverError) as e:
+                client.flash(fifo)
+            assert "removed" in str(e.value) or "at byte" in str(e.value) or "flush" in str(e.value)
+            usb_bench.plug(board)
+            with pytest.raises(DriverError, match="the medium is incomplete"):
+                client.dut()
+            assert "storage dut" not in board.history
+            client.flash(image)
+            assert board.mux == "dut"
+            assert stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()

@@ -1,6 +1,7 @@
 """SDWire boards, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,15 @@ from jumpstarter_driver_composite.driver import Composite, Proxy
 from jumpstarter_driver_power.driver import SyncMockPower
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
-from jumpstarter_testing.usb.device import HangError, StallError
+from jumpstarter_testing.images import image_in_halves
+from jumpstarter_testing.loops import MakeLoop, make_loop, tmpfs
+from jumpstarter_testing.usb.device import HangError, Request, StallError
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.sdwire import FactorySdWireBoard, SdWire3, SdWireBoard
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
+
+__all__ = ["make_loop"]
 
 MIB = 1 << 20
 
@@ -211,6 +216,91 @@ class TestFaults:
             client.flash(image)
             assert board.side == "dut"
 
+    @pytest.mark.kernel
+    @pytest.mark.parametrize("pulled", ["board", "reader", "card"])
+    def test_pulled_in_the_middle_of_a_flash(
+        self, usb_bench: Bench, board: SdWireBoard, image: Path, tmp_path: Path, pulled: str
+    ) -> None:
+        reader = board.reader
+
+        def pull() -> None:
+            until(lambda: reader.written or reader.path.stat().st_size != 4 * MIB, "nothing is written")
+            if pulled == "card":
+                reader.set_medium(False)
+                return
+            usb_bench.unplug(reader)
+            if pulled == "board":
+                usb_bench.unplug(board)
+
+        with sdwire(storage_timeout=30) as client:
+            with image_in_halves(tmp_path / "fifo", os.urandom(3 * MIB), pull) as fifo, pytest.raises(DriverError) as e:
+                client.flash(fifo)
+            assert "removed" in str(e.value) or "at byte" in str(e.value) or "flush" in str(e.value)
+            reader.set_medium(True)
+            if pulled != "card":
+                usb_bench.plug(reader, 1)
+            if pulled == "board":
+                usb_bench.plug(board, 1)
+            with pytest.raises(DriverError, match="the medium is incomplete"):
+                client.dut()
+            assert board.side == "host"
+            client.flash(image)
+            assert board.side == "dut"
+            assert reader.path.read_bytes()[:MIB] == image.read_bytes()
+
+    @pytest.mark.kernel
+    def test_third_generation_pulled_in_the_middle_of_a_flash(
+        self, usb_bench: Bench, image: Path, tmp_path: Path
+    ) -> None:
+        board = SdWire3(card(tmp_path))
+        usb_bench.plug(board)
+
+        def pull() -> None:
+            until(lambda: board.written or board.path.stat().st_size != 4 * MIB, "nothing is written")
+            usb_bench.unplug(board)
+
+        with sdwire(storage_timeout=30) as client:
+            with image_in_halves(tmp_path / "fifo", os.urandom(3 * MIB), pull) as fifo, pytest.raises(DriverError) as e:
+                client.flash(fifo)
+            assert "removed" in str(e.value) or "at byte" in str(e.value) or "flush" in str(e.value)
+            usb_bench.plug(board)
+            until(lambda: usb_bench.find(board))
+            with pytest.raises(DriverError, match="the medium is incomplete"):
+                client.dut()
+            assert board.side == "host"
+            client.flash(image)
+            assert client.state() == "dut"
+            assert board.path.read_bytes()[:MIB] == image.read_bytes()
+
+    @pytest.mark.kernel
+    def test_pulled_while_it_switches(self, usb_bench: Bench, board: SdWireBoard, image: Path) -> None:
+        pulling: list[threading.Thread] = []
+
+        def pull(request: Request) -> None:
+            if request.request != 0x0B:
+                return
+            board.before = None
+            if isinstance(usb_bench, KernelBench):  # the thread that answers cannot pull, and answers no more
+                pulling.append(thread := threading.Thread(target=usb_bench.unplug, args=(board,)))
+                thread.start()
+                raise HangError
+            usb_bench.unplug(board)
+            raise HangError
+
+        with sdwire() as client:
+            board.before = pull
+            with pytest.raises(
+                DriverError, match=r"serial sd-wire_01.*disconnected, cannot bring the card to the host"
+            ):
+                client.flash(image)
+            for thread in pulling:
+                thread.join(20)
+            assert (board.side, board.reader.written) == ("dut", 0)
+            usb_bench.plug(board, 1)
+            client.flash(image)
+            assert board.side == "dut"
+            assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
+
     def test_no_permission(self, usb_bench: Bench, board: SdWireBoard) -> None:
         if isinstance(usb_bench, KernelBench):
             pytest.skip("root may everything")
@@ -219,3 +309,40 @@ class TestFaults:
             client.host()
         assert "no permission for" in str(error.value)
         assert 'ATTR{idVendor}=="04e8", ATTR{idProduct}=="6001"' in str(error.value)
+
+
+class TestMedium:
+    """Cards that fail, as block devices of the kernel behind an emulated board."""
+
+    @pytest.fixture(autouse=True)
+    def emulated(self, usb_bench: Bench) -> None:
+        if usb_bench.is_real:
+            pytest.skip("the lab has its own, in lab/test_card_faults.py")
+
+    def test_protected(self, usb_bench: Bench, image: Path, make_loop: MakeLoop) -> None:
+        board = plug(usb_bench, SdWireBoard(card=make_loop(4 * MIB, "--read-only")))
+        with sdwire() as client, pytest.raises(DriverError, match="read-only; remove the write protection"):
+            client.flash(image)
+        assert board.side == "host"
+
+    def test_too_small(self, usb_bench: Bench, image: Path, make_loop: MakeLoop) -> None:
+        device = make_loop(MIB // 2)
+        board = plug(usb_bench, SdWireBoard(card=device))
+        with sdwire() as client:
+            with pytest.raises(DriverError, match="does not fit: the medium has 524288 bytes"):
+                client.flash(image)
+            assert board.side == "host"
+
+    def test_broken(self, usb_bench: Bench, tmp_path: Path, make_loop: MakeLoop) -> None:
+        """The card says 32 MiB, and has room for 4."""
+        image, folder = tmp_path / "image", tmp_path / "small"
+        image.write_bytes(os.urandom(9 * MIB))
+        with tmpfs(folder, "4m"):
+            device = make_loop(32 * MIB, folder=folder)
+            board = plug(usb_bench, SdWireBoard(card=device))
+            with sdwire() as client:
+                with pytest.raises(DriverError, match=r"write .*loop\d+ at byte \d+ .*: (input/output|no space)"):
+                    client.flash(image)
+                with pytest.raises(DriverError, match="the medium is incomplete"):
+                    client.dut()
+                assert board.side == "host"

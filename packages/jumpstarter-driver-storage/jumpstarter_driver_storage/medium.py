@@ -233,12 +233,23 @@ class Medium:
         return self.capacity if self.is_device and self.capacity is not None else os.fstat(self._fd).st_size
 
     def check_same(self) -> None:
-        """Raise StorageError where the medium in the reader is another one than at the beginning."""
+        """Raise StorageError where the medium is another one than at the beginning, or a file that was removed."""
+        if not self.is_device and not self._is_in_place():
+            raise StorageError(
+                f"{self.path}: it was removed or replaced meanwhile, and what was written is lost",
+                "leave it in place until the transfer is done, and write it again",
+            )
         if self.is_device and (now := disk_sequence(self._fd)) != self._sequence:
             raise StorageError(
                 f"{self.path}: the medium was changed meanwhile (disk sequence {self._sequence}, now {now})",
                 "leave it in until the transfer is done, and write it again",
             )
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def _failing(self, stage: str, offset: int) -> Generator[None]:

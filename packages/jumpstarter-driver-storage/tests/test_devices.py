@@ -5,8 +5,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -17,34 +15,12 @@ from jumpstarter_driver_storage.common import StorageError
 from jumpstarter_driver_storage.devices import Rules, check_device
 from jumpstarter_driver_storage.driver import FileStorage
 from jumpstarter_driver_storage.medium import open_medium
+from jumpstarter_testing.loops import MakeLoop, make_loop, tmpfs
+
+__all__ = ["make_loop"]
 
 MIB = 1 << 20
 GIB = 1 << 30
-
-MakeLoop = Callable[..., Path]
-
-
-@pytest.fixture
-def make_loop(tmp_path: Path) -> Generator[MakeLoop]:
-    """Make a loop device: `make_loop(size, *options of losetup)`."""
-    made: list[Path] = []
-
-    def make(size: int, *options: str) -> Path:
-        backing = tmp_path / f"backing{len(made)}"
-        with backing.open("wb") as file:
-            file.truncate(size)
-        command = ["losetup", "--find", "--show", *options, backing]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no loop devices here: {done.stderr.strip()}")
-        made.append(Path(done.stdout.strip()))
-        return made[-1]
-
-    if shutil.which("losetup") is None or os.geteuid() != 0:
-        pytest.skip("loop devices need root, and losetup")
-    yield make
-    for device in made:
-        subprocess.run(["losetup", "--detach", device], check=False)
 
 
 def flash(device: Path, image: Path) -> None:
@@ -138,24 +114,10 @@ def test_a_disk_that_ends_early_fails_in_the_kernel_and_is_named(
 
 
 def test_a_full_disk_under_a_device_is_an_error_of_the_device(tmp_path: Path, make_loop: MakeLoop, image: Path) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    make_loop(MIB)  # skips where there are none
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], check=True)
-    backing = folder / "backing"
-    with backing.open("wb") as file:
-        file.truncate(32 * MIB)
-    done = subprocess.run(["losetup", "-f", "--show", backing], capture_output=True, text=True, check=True)
-    device = Path(done.stdout.strip())
-    try:
+    with tmpfs(tmp_path / "small", "4m"):
+        device = make_loop(32 * MIB, folder=tmp_path / "small")
         with pytest.raises(DriverError, match=r"write .*loop\d+ at byte \d+ .*: (input/output error|no space left)"):
             flash(device, image)
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
-        for _ in range(100):  # the kernel lets go of the file a moment later
-            if subprocess.run(["umount", folder], check=False, capture_output=True).returncode == 0:
-                break
-            time.sleep(0.1)
 
 
 def test_a_medium_that_is_changed_meanwhile_is_noticed(make_loop: MakeLoop, tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """Image files for tests, made by the book."""
 
 import hashlib
+import os
 import struct
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 RAW, FILL, DONT_CARE, CRC32 = 0xCAC1, 0xCAC2, 0xCAC3, 0xCAC4
 
@@ -36,3 +41,30 @@ def bmap_of(image: bytes, ranges: list[tuple[int, int]], block: int = 4096) -> s
 </bmap>
 """
     return text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest())
+
+
+@contextmanager
+def image_in_halves(path: Path, content: bytes, between: Callable[[], object]) -> Generator[Path]:
+    """A FIFO that gives the first half of an image, calls `between`, and then gives the rest."""
+    os.mkfifo(path)
+    failures: list[Exception] = []
+
+    def give() -> None:
+        with suppress(BrokenPipeError), path.open("wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            try:
+                between()
+            except Exception as e:  # noqa: BLE001 raised in the test
+                failures.append(e)
+            file.write(content[len(content) // 2 :])
+
+    thread = threading.Thread(target=give, name=path.name, daemon=True)
+    thread.start()
+    try:
+        yield path
+    finally:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # lets it go where nobody has read
+        thread.join(30)
+        path.unlink()
+    if failures:
+        raise failures[0]

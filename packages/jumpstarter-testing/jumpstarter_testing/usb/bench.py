@@ -4,7 +4,6 @@ import os
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -46,10 +45,16 @@ class _Port:
                 self.ready.wait_for(lambda: self.is_over or device.queued[2])
                 if self.is_over:
                     return
-            with device.lock:
-                data = device.queued[2].popleft()
-            with suppress(ConnectionError, TimeoutError):
+            data = device.queued[2][0]
+            try:
                 tty.send(data, timeout=1)
+            except TimeoutError:
+                if device.busy():
+                    continue  # it waits until somebody reads
+            except ConnectionError:
+                pass
+            with device.lock:
+                device.queued[2].popleft()
 
 
 class FakeBench:
@@ -66,6 +71,8 @@ class FakeBench:
         self._ports: dict[EmulatedDevice, _Port] = {}
         self._lock = threading.RLock()
         self._address = 10
+        self.has_cdc_acm = True
+        """Whether the kernel has the driver for serial ports of what is plugged in."""
         for folder in ("sys/bus/usb/devices", "sys/class/block", "sys/devices/usb1", "dev"):
             (self.root / folder).mkdir(parents=True)
         for number in range(8):
@@ -156,7 +163,7 @@ class FakeBench:
         """The tty and the disk that the kernel's drivers would make of it."""
         for number, triple in device.numbered_interfaces():
             folder = port.path / f"{port.path.name}:1.{number}"
-            if triple[:2] == (2, 2):
+            if triple[:2] == (2, 2) and self.has_cdc_acm:
                 self._add_tty(device, port, folder)
             elif triple == (8, 6, 0x50):
                 assert isinstance(device, MassStorage)

@@ -76,6 +76,7 @@ class DutlinkBoard(EmulatedDevice):
         self.measured = (0.0, 0.0)
         self.shell = Shell(self, console=self.version >= 0x0008)
         self.free_at = 0.0
+        self._is_wedged = False
 
     def powered_up(self) -> None:
         self._boot()
@@ -276,6 +277,20 @@ class DutlinkBoard(EmulatedDevice):
                 move(to_host)
 
     # console
+
+    def wedge(self, unread: int) -> None:
+        """Let the shell say so many bytes, more than the host takes unread.
+
+        The firmware waits in its USB interrupt until all are taken.
+        """
+        self._is_wedged = True
+        for _ in range(unread // 512):
+            self.send(2, b"unsupported command\r\n#> ".ljust(512))
+
+    def busy(self) -> float:
+        if self._is_wedged and not self.queued[2]:
+            self._is_wedged = False
+        return 0.1 if self._is_wedged else super().busy()
 
     def received(self, endpoint: int, data: bytes) -> None:
         if self.busy():

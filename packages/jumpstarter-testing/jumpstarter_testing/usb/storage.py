@@ -33,6 +33,8 @@ class MassStorage(EmulatedDevice):
         """It refuses to be written."""
         self.bad_blocks = range(0)
         """Blocks whose reading and writing fail."""
+        self.is_forgetful = False
+        """It cannot bring to the medium what it holds back; a host asks for that if it knows of a cache."""
         self.on_write: Callable[[int], None] | None = None
         """Called with the number of blocks that were written so far, before the next ones are."""
         self.written = 0
@@ -115,6 +117,8 @@ class MassStorage(EmulatedDevice):
                 return bytes((3, 0, 0x80 * self.is_protected, 0)), True
             case 0x5A:  # MODE SENSE(10)
                 return bytes((0, 6, 0, 0x80 * self.is_protected, 0, 0, 0, 0)), True
+            case 0x35 if self.is_forgetful:
+                return self._fail(MEDIUM_ERROR, 0x0C, 0)
             case 0x1B | 0x1E | 0x35:  # START STOP UNIT, PREVENT REMOVAL, SYNCHRONIZE CACHE
                 return b"", True
             case _:
@@ -168,6 +172,12 @@ class MassStorage(EmulatedDevice):
 def _extent(command: bytes) -> tuple[int, int]:
     """First block and number of blocks."""
     return struct.unpack_from(">I", command, 2)[0], struct.unpack_from(">H", command, 7)[0]
+
+
+def let_cache(disk: Path) -> None:
+    """Let the kernel believe that a disk has a cache, so that it asks it to bring what it holds to its medium."""
+    [setting] = (Path("/sys/class/block") / disk.resolve().name / "device/scsi_disk").glob("*/cache_type")
+    setting.write_text("temporary write back")
 
 
 class CardReader(MassStorage):
