@@ -357,7 +357,7 @@ def test_the_exporter_fetches_an_image(fetching: tuple[StorageMuxFlasherClient, 
         ("endless", "does not say how long the file is"),
         ("stall", r"the server sent nothing for a while, after \d+ bytes"),
         ("missing", "the server says 404"),
-        ("loop", "more than 10 redirects"),
+        ("loop", "Too many redirects, more than 10"),
     ],
 )
 def test_a_download_that_is_not_whole_is_no_image(
