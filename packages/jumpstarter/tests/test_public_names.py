@@ -11,15 +11,35 @@ from typing import Any
 import anyio
 import pytest
 from jumpstarter.client.flasher import FlasherClient
+from jumpstarter.client.lease import DirectLease
+from jumpstarter.common import ExporterStatus
+from jumpstarter.common.condition import (
+    condition_false,
+    condition_message,
+    condition_present_and_equal,
+    condition_true,
+)
 from jumpstarter.common.exceptions import ArgumentError
 from jumpstarter.common.ipaddr import get_ip_address
 from jumpstarter.common.oci import OciCredentials, parse_oci_registry, resolve_oci_credentials
 from jumpstarter.common.resources import ClientStreamResource, PresignedRequestResource, Resource
 from jumpstarter.common.storage import read_from_storage_device, wait_for_storage_device, write_to_storage_device
+from jumpstarter.common.streams import DriverStreamRequest, ResourceStreamRequest, StreamRequestMetadata
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, FlasherInterface, export
+from jumpstarter.exporter import Session
 from jumpstarter.streams.common import create_memory_stream
-from jumpstarter.streams.encoding import AutoDecompressIterator, Compression, compressor
+from jumpstarter.streams.encoding import (
+    SIGNATURE_BUFFER_SIZE,
+    AutoDecompressIterator,
+    Compression,
+    compress_stream,
+    compressor,
+    create_decompressor,
+    detect_compression_from_signature,
+)
+from jumpstarter.streams.portal import shared_portal
+from jumpstarter_protocol import kubernetes_pb2
 from pydantic import TypeAdapter, ValidationError
 
 NAMES = {
@@ -27,7 +47,7 @@ NAMES = {
     "jumpstarter.driver.base": "Driver",
     "jumpstarter.driver.decorators": "export exportstream",
     "jumpstarter.driver.flasher": "FlasherInterface",
-    "jumpstarter.client": "DriverClient FlasherClient FlasherClientInterface Lease client_from_path",
+    "jumpstarter.client": "DirectLease DriverClient FlasherClient FlasherClientInterface Lease client_from_path",
     "jumpstarter.client.adapters": "blocking",
     "jumpstarter.client.base": "DriverClient StubDriverClient",
     "jumpstarter.client.client": "client_from_channel client_from_path",
@@ -35,8 +55,10 @@ NAMES = {
     "ExporterNotReady",
     "jumpstarter.client.decorators": "DriverClickGroup driver_click_command driver_click_group",
     "jumpstarter.client.flasher": "FlasherClient FlasherClientInterface PathBuf",
+    "jumpstarter.client.lease": "DirectLease Lease",
     "jumpstarter.common": "ExporterStatus HOOK_WARNING_PREFIX LogSource Metadata TemporarySocket TemporaryTcpListener "
     "TemporaryUnixListener exceptions",
+    "jumpstarter.common.condition": "condition_false condition_message condition_present_and_equal condition_true",
     "jumpstarter.common.exceptions": "ArgumentError ConfigurationError ConnectionError EnvironmentVariableNotSetError "
     "ExporterOfflineError ExporterUnreachableError FileNotFoundError JumpstarterException MissingDriverError "
     "ReauthenticationFailed",
@@ -48,6 +70,7 @@ NAMES = {
     "jumpstarter.common.resources": "ClientStreamResource PresignedRequestResource Resource ResourceMetadata",
     "jumpstarter.common.serde": "decode_value encode_value",
     "jumpstarter.common.storage": "read_from_storage_device wait_for_storage_device write_to_storage_device",
+    "jumpstarter.common.streams": "DriverStreamRequest ResourceStreamRequest StreamRequest StreamRequestMetadata",
     "jumpstarter.common.tempfile": "TemporarySocket TemporaryTcpListener TemporaryUnixListener",
     "jumpstarter.common.utils": "ExporterMetadata env env_with_metadata serve serve_async",
     "jumpstarter.config.common": "CONFIG_API_VERSION CONFIG_PATH ObjectMeta",
@@ -57,7 +80,8 @@ NAMES = {
     "jumpstarter.exporter": "Session",
     "jumpstarter.streams.blocking": "BlockingStream",
     "jumpstarter.streams.common": "copy_stream create_memory_stream forward_stream",
-    "jumpstarter.streams.encoding": "AutoDecompressIterator Compression",
+    "jumpstarter.streams.encoding": "AutoDecompressIterator Compression SIGNATURE_BUFFER_SIZE compress_stream "
+    "create_decompressor detect_compression_from_signature",
     "jumpstarter.streams.metadata": "MetadataStream MetadataStreamAttributes",
     "jumpstarter.streams.progress": "ProgressAttribute ProgressStream",
     "jumpstarter.streams.router": "RouterStream",
@@ -130,6 +154,65 @@ def test_compressed_blocks_are_recognised_by_their_content(encoding: Compression
     assert anyio.run(read) == b""
     with pytest.raises(RuntimeError):
         anyio.run(read, packed[:-4])
+    assert detect_compression_from_signature(packed[:SIGNATURE_BUFFER_SIZE]) is encoding
+    assert create_decompressor(encoding).decompress(packed) == b"content" * 1000
+
+
+def test_a_stream_is_compressed_and_decompressed_on_its_way() -> None:
+    async def there() -> bytes:
+        ours, theirs = create_memory_stream()
+        assert compress_stream(ours, None) is ours
+        sending, receiving = compress_stream(ours, Compression.XZ), compress_stream(theirs, Compression.XZ)
+        await sending.send(b"content" * 1000)
+        await sending.send_eof()
+        received = b"".join([piece async for piece in receiving])
+        await ours.aclose()
+        await theirs.aclose()
+        return received
+
+    assert anyio.run(there) == b"content" * 1000
+
+
+def test_a_direct_lease_gives_a_client_and_ends_nothing() -> None:
+    class Lamp(Driver):
+        @export
+        def on(self) -> int:
+            return 1
+
+    with Session(root_device=Lamp()) as session, session.serve_unix() as path:
+        session.update_status(ExporterStatus.LEASE_READY)
+        with DirectLease(address=str(path), portal=shared_portal(), allow=[], unsafe=True) as lease:
+            for _ in range(2):
+                with lease.serve_unix() as address, lease.monitor(), lease.connect() as client:
+                    assert address == str(path)
+                    assert client.call("on") == 1
+            assert (lease.name, lease.exporter_name, lease.release, lease.lease_ended) == (
+                "direct",
+                "direct",
+                False,
+                False,
+            )
+
+
+def test_conditions_are_found_by_type_and_reason() -> None:
+    ready = kubernetes_pb2.Condition(type="Ready", status="True", reason="Won", message="is there")
+    found = [ready, kubernetes_pb2.Condition(type="Pending", status="False")]
+    assert condition_true(found, "Ready")
+    assert not condition_true(found, "Pending")
+    assert condition_false(found, "Pending")
+    assert not condition_false(found, "Other")
+    assert condition_present_and_equal(found, "Ready", "True", "Won")
+    assert not condition_present_and_equal(found, "Ready", "True", "Lost")
+    assert condition_message(found, "Ready") == "is there"
+    assert condition_message(found, "Ready", "Lost") is None
+
+
+def test_requests_for_streams_are_told_apart_by_their_kind() -> None:
+    uuid = "00000000-0000-0000-0000-000000000001"
+    driver = StreamRequestMetadata.model_validate({"request": f'{{"kind": "driver", "uuid": "{uuid}", "method": "a"}}'})
+    file = StreamRequestMetadata.model_validate({"request": f'{{"kind": "resource", "uuid": "{uuid}"}}'})
+    assert isinstance(driver.request, DriverStreamRequest)
+    assert isinstance(file.request, ResourceStreamRequest)
 
 
 def test_handles_are_told_apart_by_their_kind() -> None:

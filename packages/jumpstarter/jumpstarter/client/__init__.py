@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .base import DriverClient, StubDriverClient
     from .client import client_from_channel, client_from_path
+    from .directlease import DirectLease
     from .flasher import FlasherClient, FlasherClientInterface
     from .lease import Lease
 
 _HOMES = {
     "DriverClient": "base",
     "StubDriverClient": "base",
+    "DirectLease": "directlease",
     "FlasherClient": "flasher",
     "FlasherClientInterface": "flasher",
     "Lease": "lease",
@@ -24,6 +26,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DirectLease",
     "DriverClient",
     "FlasherClient",
     "FlasherClientInterface",

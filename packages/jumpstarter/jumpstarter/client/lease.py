@@ -24,6 +24,7 @@ from ..common.tempfile import TemporaryUnixListener
 from ..common.text import one_line
 from ..streams.tunnel import carry
 from . import grpc as controller
+from .directlease import DirectLease
 from .exceptions import ControllerError, LeaseError
 from .grpc import ClientService, ControllerAway, controller_error
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
     from ..streams.portal import Portal
     from .base import DriverClient
+
+__all__ = ["ENDING_SOON", "DirectLease", "Lease"]
 
 logger = logging.getLogger(__name__)
 

@@ -77,7 +77,7 @@ class _GzipMember:
         self.needs_input = True
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        out = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        out = self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))  # where 0 is no limit
         self.needs_input = not self._inner.unconsumed_tail and len(out) < max_length
         return out
 
@@ -234,6 +234,22 @@ class DecodedStream(ObjectStream[bytes]):
 def iter_nothing() -> Generator[bytes]:
     """No pieces."""
     yield from ()
+
+
+# by the names of the public release
+
+SIGNATURE_BUFFER_SIZE = HEAD
+detect_compression_from_signature = detect
+
+
+def create_decompressor(compression: Compression) -> Any:
+    """What decompresses one member of an encoding, by `decompress(data)`; it has `eof` and `unused_data`."""
+    return _MEMBERS[compression]()
+
+
+def compress_stream(stream: AnyByteStream, compression: Compression | None) -> AnyByteStream:
+    """The content behind an encoded stream: compressed when sent, decompressed when received; itself for None."""
+    return DecodedStream(stream, compression) if compression is not None else stream
 
 
 class AutoDecompressIterator:
