@@ -233,6 +233,22 @@ def test_calls_with_a_deadline_keep_it() -> None:
     run(Sample(), test)
 
 
+def test_a_burst_of_calls_of_one_driver_is_served() -> None:
+    async def test(client: DriverClient) -> None:
+        got: list[int] = []
+
+        async def caller(n: int) -> None:
+            got.append(await client.call_async("thread", n))
+
+        with fail_after(30):
+            async with create_task_group() as tasks:
+                for n in range(100):
+                    tasks.start_soon(caller, n)
+        assert sorted(got) == list(range(100))
+
+    run(Sample(), test)
+
+
 def test_more_calls_than_a_stream_takes_all_run() -> None:
     driver = Sample()
 

@@ -51,6 +51,9 @@ LOG_BYTES = 4 << 20
 DRIVER_QUEUE = 64
 """Calls of one driver that wait for their turn; further ones are refused, but for urgent ones."""
 
+QUEUE_PATIENCE = 1.0
+"""Seconds that a call waits for a place in that queue before it is refused: calls that come at once are soon served."""
+
 CALL_TIMEOUT = 7200.0
 """Seconds that a call takes at most, unless its driver, its method or its client says otherwise."""
 

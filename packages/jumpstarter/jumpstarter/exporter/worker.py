@@ -16,7 +16,7 @@ from types import coroutine
 from typing import Any, TypeVar
 
 from ..common.exceptions import DriverStuckError, LimitError
-from ..common.limits import DRIVER_QUEUE, STUCK
+from ..common.limits import DRIVER_QUEUE, MAX_STREAMS, QUEUE_PATIENCE, STUCK
 from ..driver.calls import Call, CallCancelled, running
 from .threads import Job, JobThread, told
 
@@ -60,6 +60,8 @@ class Worker:
         self._current: Call | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._urgent: deque[asyncio.Future[None]] = deque()
+        self._outside: deque[asyncio.Future[None]] = deque()
+        """Who waits for a place among those that wait."""
         self._next_call: dict[asyncio.Future[None], Call] = {}
         self._idle: list[JobThread] = []
         self._busy: dict[Call, JobThread] = {}
@@ -77,13 +79,13 @@ class Worker:
 
     async def take(self, call: Call, urgent: bool = False) -> None:
         """Wait until it is the turn of the call, which keeps it until `give`."""
+        while self.stuck is None and not urgent and len(self._waiting) >= DRIVER_QUEUE:
+            await self._place()
         if self.stuck is not None:
             raise self._refusal()
         if self._current is None:
             self._current = call
             return
-        if not urgent and len(self._waiting) >= DRIVER_QUEUE:
-            raise LimitError(f"{len(self._waiting)} calls of this driver wait already (limit DRIVER_QUEUE)")
         turn = asyncio.get_running_loop().create_future()
         queue = self._urgent if urgent else self._waiting
         queue.append(turn)
@@ -99,11 +101,35 @@ class Worker:
         finally:
             self._next_call.pop(turn, None)
 
+    async def _place(self) -> None:
+        """Wait until there is a place in the queue; LimitError where none gets free for a while."""
+        place = asyncio.get_running_loop().create_future()
+        try:
+            if len(self._outside) < MAX_STREAMS:
+                self._outside.append(place)
+                await asyncio.wait_for(place, QUEUE_PATIENCE)
+                return
+        except TimeoutError:
+            pass
+        finally:
+            if place in self._outside:
+                self._outside.remove(place)
+        raise LimitError(f"{len(self._waiting)} calls of this driver wait already (limit DRIVER_QUEUE)")
+
+    def _let_in(self) -> None:
+        """Tell who waits first for a place that there is one."""
+        while self._outside:
+            place = self._outside.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+
     def give(self, call: Call) -> None:
         """Give the turn to the next call."""
         if self._current is not call:
             return
         self._current = None
+        self._let_in()
         if self.stuck is not None:
             logger.warning("driver %s: %s has ended after all", self._name, call.method)
             self.stuck = None
