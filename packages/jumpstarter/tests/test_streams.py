@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after, sleep
+from anyio import Event as AsyncEvent
 from anyio.abc import ObjectStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from jumpstarter.common.limits import MAX_STREAMS
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams import frames
+from jumpstarter.streams.blocking import BlockingStream
 from jumpstarter.streams.common import create_memory_stream, forward_stream, join_streams
 from jumpstarter.streams.frames import Frame
 from jumpstarter.streams.metadata import MetadataStream, MetadataStreamAttributes
@@ -422,3 +425,62 @@ def test_no_offer_is_left_behind(client: DriverClient) -> None:
             return
         threading.Event().wait(0.05)
     pytest.fail("an offered stream is still waiting")
+
+
+class _Breaks(ObjectStream[bytes]):
+    """Says something, and breaks when it gets something."""
+
+    def __init__(self) -> None:
+        self._said = False
+        self._got = AsyncEvent()
+
+    async def receive(self) -> bytes:
+        if not self._said:
+            self._said = True
+            return b"unread"
+        await self._got.wait()
+        raise BrokenResourceError("the cable is cut")
+
+    async def send(self, item: bytes) -> None:
+        self._got.set()
+
+    async def send_eof(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Breaking(Device):
+    """A device whose stream breaks."""
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Breaks at the first bytes."""
+        yield _Breaks()
+
+
+def test_who_only_sends_notices_a_break_behind_bytes_that_nobody_received() -> None:
+    def send_on(stream: BlockingStream) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            stream.send(b"x")
+            time.sleep(0.05)
+
+    with serve(Breaking()) as client, pytest.raises(BrokenResourceError), client.stream() as stream:
+        send_on(stream)
+
+
+def test_what_was_read_ahead_is_received() -> None:
+    with serve(Device()) as client, client.stream() as stream:
+        sent = [b"%04d" % number for number in range(30)]
+        for data in sent:
+            stream.send(data)
+            time.sleep(0.05)  # longer than a stream is left unread
+        got = b""
+        while len(got) < 4 * len(sent):
+            got += stream.receive()
+        assert got == b"".join(sent)
+        stream.send(b"again")
+        assert stream.receive() == b"again"
+        time.sleep(1.1)
+        stream.send(b"unread")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,6 +27,12 @@ from .errors import DriverError, ExporterLost, driver_error
 if TYPE_CHECKING:
     from ..streams.portal import Portal
     from .base import DriverClient
+
+UNREAD_TIMEOUT = 1.0
+"""Seconds after which a stream that is sent to, and not received from, is read ahead."""
+
+UNREAD_BYTES = 1 << 20
+"""Bytes that are read ahead then."""
 
 
 @contextmanager
@@ -54,6 +61,9 @@ class DirectStream(BlockingStream):
         self._driver, self._operation = driver, operation
         self._outgoing = _Outgoing()
         self._receiving = threading.Lock()
+        self._received_at = time.monotonic()
+        self._ahead: deque[Frame] = deque()
+        self._ahead_since = 0.0
         self._eof_received: EndOfStream | None = None
         self._eof_sent = self._closed = False
         metadata = (("request", json.dumps(request | {FINISHES: True}, separators=(",", ":"))),)
@@ -82,6 +92,8 @@ class DirectStream(BlockingStream):
         """Send bytes; waits while the peer does not keep up. Raises anyio.BrokenResourceError when cut off."""
         if self._closed or self._eof_sent:
             raise ClosedResourceError
+        if time.monotonic() - self._received_at > UNREAD_TIMEOUT:
+            self._start_reading_ahead()
         view = memoryview(data)
         for start in range(0, max(len(data), 1), MAX_FRAME):
             if not self._outgoing.put(Frame(view[start : start + MAX_FRAME])):
@@ -89,31 +101,54 @@ class DirectStream(BlockingStream):
 
     def receive(self) -> bytes:
         """The next bytes. Raises anyio.EndOfStream at a clean end and anyio.BrokenResourceError when cut off."""
-        with self._receiving:
-            if self._closed:
-                raise ClosedResourceError
-            if self._eof_received is not None:
-                raise self._eof_received
-            while True:
-                taken = take_frame(self._next())
-                if self._closed:  # meanwhile: what still comes is nobody's
-                    continue
-                if isinstance(taken, EndOfStream):
-                    self._eof_received = taken
-                    raise taken
-                if taken is not None:
-                    return taken
+        self._received_at = time.monotonic()
+        if self._closed:
+            raise ClosedResourceError
+        if self._eof_received is not None:
+            raise self._eof_received
+        while True:
+            taken = take_frame(self._next())
+            if self._closed:  # meanwhile: what still comes is nobody's
+                continue
+            if isinstance(taken, EndOfStream):
+                self._eof_received = taken
+                raise taken
+            if taken is not None:
+                self._received_at = time.monotonic()
+                return taken
+
+    def _start_reading_ahead(self) -> None:
+        """Let who only sends notice a break: gRPC tells of the end of a call behind all that was received."""
+        if self._ahead_since != self._received_at and not self._receiving.locked():
+            self._ahead_since = self._received_at
+            threading.Thread(target=self._read_ahead, name="stream: read ahead", daemon=True).start()
+
+    def _read_ahead(self) -> None:
+        """Read until somebody receives, or there is too much; to the end of a stream that is closed meanwhile."""
+        size = sum(len(frame.payload) for frame in self._ahead.copy())
+        with suppress(StopIteration, grpc.RpcError):  # whoever sends or receives says why
+            while self._closed or (self._received_at == self._ahead_since and size < UNREAD_BYTES):
+                with self._receiving:
+                    frame: Frame = next(self._call)
+                    self._ahead.append(frame)
+                size += len(frame.payload)
 
     def _next(self) -> Frame:
-        try:
-            return next(self._call)
-        except StopIteration:
-            pass
-        except grpc.RpcError:
-            pass
+        if (frame := self._read_before()) is not None:
+            return frame
+        with self._receiving:
+            if (frame := self._read_before()) is not None:  # while we waited
+                return frame
+            with suppress(StopIteration, grpc.RpcError):
+                return next(self._call)
         if self._closed:
             raise ClosedResourceError
         raise self._broken()
+
+    def _read_before(self) -> Frame | None:
+        with suppress(IndexError):
+            return self._ahead.popleft()
+        return None
 
     def send_eof(self) -> None:
         """Say that no more bytes follow; the other direction stays open."""
