@@ -316,3 +316,20 @@ def test_a_closed_terminal_ends_the_console(lab: Lab) -> None:
     os.close(terminal.fd)
     assert terminal.process.wait(PATIENCE) != 0
     assert "writer: none" in lab.output("status")
+
+
+def test_a_second_interrupt_does_not_leave_the_terminal_as_the_device_had_it(
+    lab: Lab, terminals: list[Terminal]
+) -> None:
+    terminals.append(terminal := Terminal(lab, "console"))
+    terminal.read_until(b"\x07")
+    lab.device.send(b"\x1b[?1049h\x1b[?25l")
+    terminal.read_until(b"\x1b[?25l")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.process.send_signal(signal.SIGINT)
+    rest = terminal.read_until(b"\x1b[23;0t")
+    assert b"\x1b[?1049l" in rest
+    assert b"\x1b[?25h" in rest
+    assert terminal.process.wait(PATIENCE) == 130
+    assert terminal.is_as_before()
+    assert "writer: none" in lab.output("status")

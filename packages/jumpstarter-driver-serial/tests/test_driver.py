@@ -283,3 +283,24 @@ def test_pexpect_talks_to_it(device: FakeSerial) -> None:
     with serve(PySerial(url=device.path)) as client, console(client).pexpect() as session:
         session.send("login: ")
         session.expect_exact("login: ", timeout=PATIENCE)
+
+
+def test_a_port_that_is_held_in_sessions_only_is_free_between_them(device: FakeSerial) -> None:
+    driver = PySerial(url=device.path, hold="session")
+    with serve(driver) as client:
+        with serial.Serial(device.path, exclusive=True):
+            pass
+        assert client.call("status")["open"] is False
+        with client.stream() as stream:
+            stream.send(b"x")
+            assert received(stream, 1) == b"x"
+        with pytest.raises(serial.SerialException), serial.Serial(device.path, exclusive=True):
+            pass
+    with serial.Serial(device.path, exclusive=True):
+        pass
+
+
+def test_a_port_that_cannot_be_quicker_works_with_low_latency(device: FakeSerial) -> None:
+    with serve(PySerial(url=device.path, low_latency=True)) as client, client.stream() as stream:
+        stream.send(b"x")
+        assert received(stream, 1) == b"x"
