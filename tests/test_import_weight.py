@@ -27,6 +27,7 @@ ON_DEMAND = {
     "jumpstarter.common.oci",
     "jumpstarter.common.resources",
     "jumpstarter.common.storage",
+    "jumpstarter.common.streams",
     "jumpstarter.client.broken",  # of byte streams, which need anyio anyway
     "jumpstarter.client.lease",  # carries them
     "jumpstarter.client.direct",
