@@ -9,7 +9,7 @@ import pytest
 from pairings import Pairing, Results
 from releases import NEWEST, OLDER, OURS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("interop")]  # one plays them all
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.alone]
 
 TRANSPORTS = ("unix", "tcp", "tls")
 

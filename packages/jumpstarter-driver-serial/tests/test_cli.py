@@ -291,6 +291,7 @@ def test_two_consoles_and_who_writes(lab: Lab, terminals: list[Terminal]) -> Non
     assert b"d" not in lab.device.received()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
     lab: Lab, terminals: list[Terminal], signum: signal.Signals, status: int
