@@ -74,18 +74,15 @@ def percentile(times: Sequence[float], percent: float) -> float:
 @pytest.mark.parametrize("form", FORMS)
 def test_another_driver_is_as_fast_as_ever_while_one_blocks_in(bench: Bench, form: str):
     with bench.connected() as client, ThreadPoolExecutor(1) as pool:
-        probe, blocker = client.children["probe"], client.children["brief_blocker"]
+        probe, blocker = client.children["probe"], client.children["blocker"]
         slowest_hundredth(probe, 0.3)
-        changes: list[float] = []
-        while not changes or (changes[-1] >= MOST and len(changes) < 4):  # what the machine does beside it, passes
-            idle = slowest_hundredth(probe, 0.9)
-            blocking = pool.submit(FORMS[form], blocker)
-            time.sleep(0.2)
-            busy = slowest_hundredth(probe, 0.9)
-            assert not blocking.done(), "it did not block"
-            blocking.result(60)
-            changes.append(busy - idle)
-    assert min(changes) < MOST, changes
+        idle = slowest_hundredth(probe, 1.5)
+        blocking = pool.submit(FORMS[form], blocker)
+        time.sleep(0.2)
+        busy = slowest_hundredth(probe, 1.5)
+        assert not blocking.done(), "it did not block"
+        blocking.result(60)
+    assert busy - idle < MOST
 
 
 def test_a_coroutine_that_blocks_the_event_loop_is_named(bench: Bench):

@@ -219,7 +219,7 @@ def test_a_flash_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab,
         for _ in range(size // MIB):
             file.write(os.urandom(MIB))
     with flashing(*TCP) as bench, proxying(bench.address) as proxy:
-        proxy.cut_after(size * 61 // 100)
+        proxy.cut_after(size * 60 // 100)
         status, _, error = j(bench, "flash", image, "--verify", "off", address=proxy.address)
         assert status == 69, error
         assert_kept_back(bench, medium)
