@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from fakecontroller import FakeController
     from leasebench import LeaseBench
 
-pytestmark = pytest.mark.timeout(120)
-
 OUTAGE = float(os.environ.get("JMP_TEST_OUTAGE", "5"))
 """Seconds for which the controller is away; 600 at night."""
+
+pytestmark = pytest.mark.timeout(120 + OUTAGE)
 
 HOOKS = """\
 hooks:
@@ -474,6 +474,25 @@ def test_a_shell_ends_when_its_lease_does(bench: LeaseBench, controller: FakeCon
             assert process.returncode == 69, said
             assert "lease one has ended" in said
         wait_for(exporter.is_off)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["the lease has ended", "it has not"])
+def test_a_command_that_ends_well_after_its_lease_has_not_worked(
+    bench: LeaseBench, controller: FakeController, ends: bool
+):
+    started, go = bench.lab.directory / "started", bench.lab.directory / "go"
+    with bench.exporter():
+        controller.lease("board1", "alice", name="one")
+        script = f"trap '' HUP; touch {started}; until [ -e {go} ]; do sleep 0.01; done"
+        command = ("jmp", "shell", "--client-config", bench.client_file(), "--lease", "one", "--", "sh", "-c", script)
+        with bench.process(*command) as process:
+            wait_for(started.exists, 20)
+            if ends:
+                controller.end_lease("one", "Expired")
+            go.touch()  # long before the client looks after its lease again
+            said, _ = process.communicate(timeout=20)
+        assert process.returncode == (69 if ends else 0), said
+        assert said.count("lease one has ended") == ends, said
 
 
 def test_a_lease_is_given_back_when_its_shell_is_interrupted(bench: LeaseBench, controller: FakeController):

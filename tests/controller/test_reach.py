@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import grpc
 import pytest
 import yaml
@@ -21,8 +22,14 @@ from google.protobuf.empty_pb2 import Empty
 from jumpstarter.cli.durations import parse_duration, show
 from jumpstarter.cli.login import read_offer
 from jumpstarter.client.connection import Stub
+from jumpstarter.client.grpc import ClientService
 from jumpstarter.common.exceptions import ConfigurationError
+from jumpstarter.common.grpc import aio_secure_channel, ssl_channel_credentials
+from jumpstarter.common.streams import connect_router_stream
 from jumpstarter.config.client import ClientConfigV1Alpha1
+from jumpstarter.config.grpc import call_credentials
+from jumpstarter.config.tls import TLSConfigV1Alpha1
+from jumpstarter.streams.common import create_memory_stream
 from leasebench import wait_for
 
 if TYPE_CHECKING:
@@ -153,6 +160,49 @@ def test_a_client_whose_token_is_refused(bench: LeaseBench, controller: FakeCont
     status, said, _ = told(bench, misdirected(bench, controller.port, token="stale"))
     assert status == 77
     assert "refuses: token is invalid or has expired; get a valid token with jmp login" in said
+
+
+# for other programs
+
+
+def test_two_who_know_a_token_are_joined_by_the_router(controller: FakeController):
+    tls = TLSConfigV1Alpha1(ca=controller.ca)
+
+    async def meet() -> bytes:
+        token, received = controller.router.token(), b""
+        left, right = [create_memory_stream() for _ in range(2)]
+        async with anyio.create_task_group() as tasks:
+
+            async def other() -> None:
+                async with connect_router_stream(controller.router.endpoint, token, right[1], tls, {}):
+                    await right[0].send(b"hello")
+                    await right[0].send_eof()
+
+            tasks.start_soon(other)
+            async with connect_router_stream(controller.router.endpoint, token, left[1], tls, {}):
+                received = b"".join([data async for data in left[0]])
+                await left[0].send_eof()
+        for ours, _ in (left, right):
+            await ours.aclose()
+        return received
+
+    assert anyio.run(meet) == b"hello"
+
+
+def test_a_channel_is_made_of_a_configuration_s_parts(bench: LeaseBench, controller: FakeController):
+    config = ClientConfigV1Alpha1.from_file(bench.client_file())
+    controller.add_exporter("board1")
+
+    async def ask() -> list[str]:
+        credentials = grpc.composite_channel_credentials(
+            await ssl_channel_credentials(controller.endpoint, config.tls),
+            call_credentials("Client", config.metadata, str(config.token)),
+        )
+        async with aio_secure_channel(controller.endpoint, credentials, config.grpcOptions) as channel:
+            found = await ClientService(channel, "default").ListExporters()
+            return [exporter.name for exporter in found.exporters]
+
+    assert anyio.run(ask) == ["board1"]
 
 
 # many at once

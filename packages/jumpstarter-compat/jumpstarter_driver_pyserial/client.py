@@ -1,5 +1,5 @@
 """`jumpstarter_driver_serial.client` by its name in the public release."""
 
-from jumpstarter_driver_serial.client import PySerialClient
+from jumpstarter_driver_serial.client import Console, PySerialClient
 
-__all__ = ["PySerialClient"]
+__all__ = ["Console", "PySerialClient"]

@@ -15,9 +15,12 @@ NAMES = {
     "jumpstarter_driver_gpiod.client": "jumpstarter_driver_gpio.client",
     "jumpstarter_driver_pyserial.driver": "jumpstarter_driver_serial.driver",
     "jumpstarter_driver_pyserial.client": "jumpstarter_driver_serial.client",
+    "jumpstarter_driver_pyserial.console": "jumpstarter_driver_serial.client",
     "jumpstarter_driver_opendal.driver": "jumpstarter_driver_storage.driver",
     "jumpstarter_driver_opendal.client": "jumpstarter_driver_storage.client",
+    "jumpstarter_driver_opendal.common": "jumpstarter.client.flasher",
 }
+"""The module that each alias has its names from."""
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -148,3 +148,16 @@ class PySerialClient(DriverClient):
 def default_writer() -> str:
     """Who we are, for others."""
     return f"{os.environ.get('USER') or os.getuid()}@{socket.gethostname()} (process {os.getpid()})"
+
+
+class Console:
+    """A console in the user's terminal, as code calls it that was written for the public release."""
+
+    def __init__(self, serial_client: PySerialClient) -> None:
+        self.serial_client = serial_client
+
+    def run(self) -> None:
+        """Until the user leaves, by Ctrl-B three times or Ctrl-] and q; click's UsageError without a terminal."""
+        from .interactive import use_console
+
+        use_console(self.serial_client, escape="^]", since="now", resize=False, take=False, raw=False)

@@ -49,7 +49,7 @@ class Attachment:
     """Where an exporter is that greets who comes; None in a shell within a shell."""
 
     lost: Callable[[], BaseException | None] = field(default=lambda: None, repr=False)
-    """Why the devices were lost before they were let go, if they were."""
+    """Why the devices were lost before the command ended, if they were; may ask for that."""
 
     use_profiles: bool = False
     """Whether shells read the user's profile."""
@@ -149,7 +149,7 @@ def leased(config: ClientConfigV1Alpha1, wish: Wish, terms: Terms) -> Generator[
     from ..client.probe import following_logs
     from ..common.limits import RELEASE_LEASE
     from ..streams.portal import entered, shared_portal
-    from .leasing import Ending, labels_of
+    from .leasing import Ending, variables_of
 
     portal = shared_portal()
     leasing = config.lease_async(
@@ -174,12 +174,10 @@ def leased(config: ClientConfigV1Alpha1, wish: Wish, terms: Terms) -> Generator[
                     variables={
                         names.JUMPSTARTER_HOST: endpoint.address,
                         names.JMP_DRIVERS_ALLOW: "UNSAFE" if config.drivers.unsafe else ",".join(config.drivers.allow),
-                        names.JMP_EXPORTER: lease.exporter_name,
-                        names.JMP_LEASE: str(lease.name),
-                        names.JMP_EXPORTER_LABELS: labels_of(lease),
+                        **variables_of(lease),
                     },
                     endpoint=endpoint,
-                    lost=ending.error,
+                    lost=ending.lost,
                     use_profiles=config.shell.use_profiles,
                 )
             if lease.release and ending.error() is None and (failure := end_session(endpoint)):

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from math import inf
 from pathlib import Path
-from signal import SIGHUP
 from typing import TYPE_CHECKING
 
 import click
 
-from ..common.failures import code_of, exit_of
 from ..common.runtime import exporter_sockets
-from ..common.text import printable
-from . import attach, errors, leases, logs, options, prompt
+from . import attach, errors, leases, logs, options
 from .attach import Attachment, Terms, Wish
-from .child import run_child
 from .clients import client_options, find_client, need_client
 from .durations import DURATION
 from .group import examples
+from .launch import run_attached
 from .running import running_exporter
 
 if TYPE_CHECKING:
-    from ..client.connection import Endpoint
     from ..config.client import ClientConfigV1Alpha1
 
 
@@ -140,9 +135,7 @@ def shell(
     status = errors.OK
     try:
         with attached as attachment:
-            status = _run(attachment, list(command))
-            if status in (errors.OK, 128 + SIGHUP) and (lost := attachment.lost()) is not None:
-                status = exit_of(code_of(lost))  # what the command did late, it did in vain
+            status = run_attached(attachment, command)
     except Exception as e:
         if status == errors.OK:
             raise
@@ -183,22 +176,3 @@ def _only_lease(config: ClientConfigV1Alpha1) -> str:
     raise click.UsageError(
         f"say what client {config.metadata.name} shall lease, by -l SELECTOR, -n EXPORTER or --lease NAME; {found}"
     )
-
-
-def _run(attachment: Attachment, command: list[str]) -> int:
-    environment = attachment.environment(dict(os.environ))
-    if command:
-        return run_child(command, environment)
-    if attachment.endpoint is not None:
-        _greet(attachment.endpoint)
-    shell = os.environ.get("SHELL") or "/bin/sh"
-    argv, variables = prompt.shell_command(shell, attachment.name, profiles=attachment.use_profiles)
-    return run_child(argv, environment | variables, is_shell=True)
-
-
-def _greet(endpoint: Endpoint) -> None:
-    """Show what the exporter has for people who come: the configuration's text, and its hook's."""
-    from ..client.probe import look
-
-    if message := look(endpoint).report.motd.strip():
-        click.echo(printable(message), err=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..streams.router import RouterStream
     from .connection import IdleStreams
     from .status import StatusChange
+    from .status_monitor import StatusMonitor
 
 __all__ = (
     "AsyncDriverClient",
@@ -266,6 +267,43 @@ class AsyncDriverClient(Metadata):
         async with aclosing(follow_async(self.stub)) as changes:
             async for change in changes:
                 yield change
+
+    @asynccontextmanager
+    async def status_monitor_async(self, poll_interval: float = 0.3) -> AsyncGenerator[StatusMonitor]:
+        """What follows the exporter's status meanwhile; `poll_interval` is for one that does not tell of changes."""
+        from anyio import create_task_group
+
+        from .status_monitor import StatusMonitor
+
+        monitor = StatusMonitor(self.stub, poll_interval)
+        with ungrouped():
+            async with create_task_group() as tasks:
+                await monitor.start(tasks)
+                yield monitor
+                tasks.cancel_scope.cancel()
+
+    async def wait_for_lease_ready(self, timeout: float = 300.0) -> None:  # noqa: ASYNC109 as in the public release
+        """Wait until drivers may be used. Raises ExporterNotReady where the exporter stops, its hook has failed, or
+        `timeout` seconds are over."""
+        targets = (
+            ExporterStatus.LEASE_READY,
+            ExporterStatus.OFFLINE,
+            ExporterStatus.BEFORE_LEASE_HOOK_FAILED,
+            ExporterStatus.AFTER_LEASE_HOOK_FAILED,
+        )
+        async with self.status_monitor_async() as monitor:
+            status = await monitor.wait_for_any_of(targets, timeout)
+            if status is ExporterStatus.LEASE_READY or monitor.get_status_unsupported:
+                return
+            told = (status or monitor.current_status or ExporterStatus.UNSPECIFIED).name
+            raise ExporterNotReady(
+                f"exporter is {told}{': ' if monitor.status_message else ''}{monitor.status_message}"
+            )
+
+    async def wait_for_hook_status(self, target_status: ExporterStatus, timeout: float = 60.0) -> bool:  # noqa: ASYNC109 as in the public release
+        """Wait for a status, at most so many seconds; whether it came."""
+        async with self.status_monitor_async() as monitor:
+            return await monitor.wait_for_status(target_status, timeout)
 
     async def end_session_async(self) -> bool:
         """Ask the exporter to end the session, and wait until it has taken the devices back.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -239,6 +240,19 @@ def unreachable(error: grpc.RpcError, where: str) -> Exception:
     return exceptions.ExporterUnreachableError(
         f"no exporter answers at {where}: {plain_reason(details or code.name, where)}"
     )
+
+
+@contextmanager
+def translate_grpc_exceptions() -> Generator[None]:
+    """Raise what gRPC raises inside as ConnectionError with what was said, and a ValueError as ConfigurationError."""
+    try:
+        yield
+    except grpc.RpcError as e:
+        failure: Any = e
+        details = printable(str(failure.details() or failure.code().name))
+        raise exceptions.ConnectionError(plain_reason(details) or details) from e
+    except ValueError as e:
+        raise exceptions.ConfigurationError(str(e)) from e
 
 
 async def error_of_call(call: Any, driver: str, operation: str) -> DriverError:

@@ -19,6 +19,7 @@ from ..common.exceptions import ArgumentError, ConnectionError, NotAllowedError
 from ..common.limits import CONTROLLER_ANSWER
 from ..common.reasons import plain_reason
 from ..common.text import one_line, printable
+from .connection import Stub
 from .exceptions import ControllerError
 
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -194,6 +195,23 @@ class LeaseList:
 
     leases: list[Lease]
     next_page_token: str = ""
+
+
+class MultipathExporterStub:
+    """The calls of an exporter that can be reached by several channels: by the first that is ready, else the last."""
+
+    def __init__(self, channels: Sequence[Any]) -> None:
+        """`channels` are of grpc.aio; they stay the caller's."""
+        if not channels:
+            raise ValueError("there is no channel to the exporter")
+        self._stubs = [(channel, Stub(channel)) for channel in channels]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        ready = grpc.ChannelConnectivity.READY
+        stub = next((stub for channel, stub in self._stubs if channel.get_state() is ready), self._stubs[-1][1])
+        return getattr(stub, name)
 
 
 class ClientService:

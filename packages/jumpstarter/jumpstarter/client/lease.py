@@ -351,6 +351,14 @@ class Lease:
         with self.portal.wrap_async_context_manager(self.monitor_async(threshold)):
             yield
 
+    async def look_async(self) -> None:
+        """Ask what has become of the lease, once. Raises what `ClientService` does."""
+        self._left(await self._service.GetLease(name=str(self.name)))
+
+    def look(self) -> None:
+        """The same for blocking code."""
+        self.portal.call(self.look_async)
+
     async def _follow(self, threshold: timedelta) -> None:
         has_warned = False
         while not self.lease_ended and not self.lease_transferred:

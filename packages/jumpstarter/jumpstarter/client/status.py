@@ -39,7 +39,8 @@ class StatusChange:
 class _Follower:
     """What to ask for next, and what an answer means."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = _POLL) -> None:
+        self._interval = interval
         self._version: int | None = None
         self._asked = 0.0
 
@@ -50,7 +51,7 @@ class _Follower:
     def take(self, response: pb.GetStatusResponse) -> tuple[StatusChange | None, float]:
         """The news in an answer, if there is any, and how long to wait before the next question."""
         if response.status_version == self._version:
-            return None, _POLL if time.monotonic() - self._asked < _PROMPT else 0
+            return None, self._interval if time.monotonic() - self._asked < _PROMPT else 0
         self._version = response.status_version
         return _change(response), 0
 
@@ -85,11 +86,11 @@ def follow(stub: Any) -> Generator[StatusChange]:
         time.sleep(pause)
 
 
-async def follow_async(stub: Any) -> AsyncGenerator[StatusChange]:
-    """The same by its asynchronous calls."""
+async def follow_async(stub: Any, interval: float = _POLL) -> AsyncGenerator[StatusChange]:
+    """The same by its asynchronous calls; `interval` is for exporters that do not tell of changes."""
     from anyio import sleep
 
-    follower = _Follower()
+    follower = _Follower(interval)
     while True:
         try:
             response = await stub.GetStatus(follower.request(), timeout=STATUS_WAIT + CONNECT_TIMEOUT)

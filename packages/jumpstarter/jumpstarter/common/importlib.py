@@ -73,6 +73,11 @@ def import_class(class_path: str, allow: Iterable[str] = (), unsafe: bool = Fals
     return loaded
 
 
+def cached_import(module_path: str, class_name: str) -> type:
+    """The class of a module, which is imported unless it is there. For code of one's own: it may be any."""
+    return getattr(sys.modules.get(module_path) or import_module(module_path), class_name)
+
+
 def value_class(name: str, allow: Iterable[str] = (), unsafe: bool = False) -> type | None:
     """The class of a value that an exporter names as `module:qualified name`.
 

@@ -8,13 +8,14 @@ from importlib import import_module
 
 
 def load(package: str, homes: Mapping[str, str], name: str) -> object:
-    """Import `name` of `package` from the submodule that `homes` gives for it, and keep it in the package.
+    """Import `name` of `package` from the home that `homes` gives for it, and keep it in the package.
 
-    Raises AttributeError for a name that the package does not have, as a module does.
+    A home is a submodule of the package; one with a dot is a module of any other place. Raises AttributeError for a
+    name that the package does not have, as a module does.
     """
     home = homes.get(name)
     if home is None:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{package}.{home}"), name)
+    value: object = getattr(import_module(home if "." in home else f"{package}.{home}"), name)
     setattr(sys.modules[package], name, value)
     return value

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, Json
+
+if TYPE_CHECKING:
+    from ..streams.tunnel import connect_router_stream
+
+__all__ = [
+    "DriverStreamRequest",
+    "ResourceStreamRequest",
+    "StreamRequest",
+    "StreamRequestMetadata",
+    "connect_router_stream",
+]
 
 
 class ResourceStreamRequest(BaseModel):
@@ -32,3 +43,9 @@ class StreamRequestMetadata(BaseModel):
     """The metadata of such a call."""
 
     request: Json[StreamRequest]
+
+
+def __getattr__(name: str) -> object:
+    from .lazy import load
+
+    return load(__name__, {"connect_router_stream": "jumpstarter.streams.tunnel"}, name)

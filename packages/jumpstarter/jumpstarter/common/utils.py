@@ -5,23 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..cli.launch import launch_shell, lease_ending_handler
     from ..local import serve, serve_async
     from ..utils.env import ExporterMetadata, env, env_with_metadata
 
-__all__ = ["ExporterMetadata", "env", "env_with_metadata", "serve", "serve_async"]
+__all__ = [
+    "ExporterMetadata",
+    "env",
+    "env_with_metadata",
+    "launch_shell",
+    "lease_ending_handler",
+    "serve",
+    "serve_async",
+]
 
 _HOMES = {
-    "serve": "local",
-    "serve_async": "local",
-    "env": "utils.env",
-    "env_with_metadata": "utils.env",
-    "ExporterMetadata": "utils.env",
+    "serve": "jumpstarter.local",
+    "serve_async": "jumpstarter.local",
+    "env": "jumpstarter.utils.env",
+    "env_with_metadata": "jumpstarter.utils.env",
+    "ExporterMetadata": "jumpstarter.utils.env",
+    "launch_shell": "jumpstarter.cli.launch",
+    "lease_ending_handler": "jumpstarter.cli.launch",
 }
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
+    from .lazy import load
 
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"jumpstarter.{_HOMES[name]}"), name)
+    return load(__name__, _HOMES, name)

@@ -12,6 +12,8 @@ import grpc.aio
 
 from ..common.metadata import PASSPHRASE_METADATA_KEY
 
+__all__ = ["PASSPHRASE_METADATA_KEY", "PassphraseInterceptor", "passphrase_client_interceptors"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,6 +37,37 @@ class PassphraseInterceptor(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         refusal = "the passphrase is missing" if not given else "the passphrase is wrong"
         return _refuse(await continuation(handler_call_details), refusal)
+
+
+class _Carrier:
+    """Puts a passphrase on every call of a channel."""
+
+    def __init__(self, passphrase: str) -> None:
+        self._metadata = ((PASSPHRASE_METADATA_KEY, passphrase),)
+
+    async def _call(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()), *self._metadata)
+        return await continuation(details._replace(metadata=metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = _call
+
+
+# gRPC takes an object for one kind of call only
+class _UnaryUnary(_Carrier, grpc.aio.UnaryUnaryClientInterceptor): ...
+
+
+class _UnaryStream(_Carrier, grpc.aio.UnaryStreamClientInterceptor): ...
+
+
+class _StreamUnary(_Carrier, grpc.aio.StreamUnaryClientInterceptor): ...
+
+
+class _StreamStream(_Carrier, grpc.aio.StreamStreamClientInterceptor): ...
+
+
+def passphrase_client_interceptors(passphrase: str) -> list[grpc.aio.ClientInterceptor]:
+    """What a grpc.aio channel is made with to an exporter that has a passphrase, so that all its calls carry that."""
+    return [kind(passphrase) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -24,6 +24,7 @@ from anyio.to_thread import run_sync
 from ..common import env as names
 from ..common.enums import HOOK_WARNING_PREFIX
 from ..common.environment import allowed_environment, path_with_commands
+from ..common.exceptions import HookFailedError
 from ..common.text import printable
 from .hookoutput import HookOutput, open_terminal
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from ..common.processes import GuardedProcess
     from ..config.hooks import HookInstanceConfigV1Alpha1
+
+HookExecutionError = HookFailedError
+"""By its name in the public release."""
 
 HookKind = Literal["beforeLease", "afterLease"]
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from ..common.changes import Changes
@@ -20,6 +20,9 @@ from ..driver.base import Driver
 from ..driver.calls import running
 from ..driver.log import author_of
 from .redaction import is_secret_name
+
+if TYPE_CHECKING:
+    from .session import Session
 
 MAX_LINE = 64 * 1024
 """Most characters of one line."""
@@ -32,7 +35,12 @@ _NOISE = ("grpc", "asyncio")
 _ECHO = "exporter:"
 """What the loggers begin with to which a client in the same process writes this very history."""
 
-_HOOKS = {"hook.beforeLease": LogSource.BEFORE_LEASE_HOOK, "hook.afterLease": LogSource.AFTER_LEASE_HOOK}
+_SOURCES = {
+    "driver": LogSource.DRIVER,
+    "hook.beforeLease": LogSource.BEFORE_LEASE_HOOK,
+    "hook.afterLease": LogSource.AFTER_LEASE_HOOK,
+}
+"""Who writes to loggers of these names, and to those below them, in every session."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,8 @@ class LogHandler(logging.Handler):
         super().__init__()
         self._history = history
         self._has = has
+        self.sources = dict[str, LogSource]()
+        """Who writes to loggers of these names, and to those below them, beside those that are known anyway."""
         self.addFilter(_is_wanted)
         _handlers.add(self)
 
@@ -171,13 +181,31 @@ class LogHandler(logging.Handler):
         line = LogLine(
             record.levelname,
             redacted(message),
-            _source(record.name),
+            self._source(record.name),
             record.created,
             driver,
             call.method if call is not None else None,
             _extra(record),
         )
         self._history.append(line)
+
+    def _source(self, logger: str) -> LogSource:
+        """Who writes to the logger of that name."""
+        sources = {**_SOURCES, **self.sources} if self.sources else _SOURCES
+        while logger:
+            if (source := sources.get(logger)) is not None:
+                return source
+            logger = logger.rpartition(".")[0]
+        return LogSource.SYSTEM
+
+
+def get_logger(name: str, source: LogSource = LogSource.SYSTEM, session: Session | None = None) -> logging.Logger:
+    """The logger of that name, whose lines clients see as of that source: of one session, or of all."""
+    if session is not None:
+        session.add_logger_source(name, source)
+    else:
+        _SOURCES[name] = source
+    return logging.getLogger(name)
 
 
 def _extra(record: logging.LogRecord) -> Mapping[str, str]:
@@ -192,10 +220,3 @@ def _field(name: str, value: object) -> str:
     except Exception as e:  # noqa: BLE001 an object of a driver's can raise anything
         text = f"({type(e).__name__})"
     return HIDDEN if is_secret_name(name) else redacted(text)[:MAX_FIELD]
-
-
-def _source(logger: str) -> LogSource:
-    """Who writes to the logger of that name."""
-    if logger.startswith("driver."):
-        return LogSource.DRIVER
-    return _HOOKS.get(logger, LogSource.SYSTEM)

@@ -15,7 +15,7 @@ from anyio import CancelScope, move_on_after
 from anyio.to_thread import run_sync
 
 from ..common.address import host_port
-from ..common.enums import ExporterStatus
+from ..common.enums import ExporterStatus, LogSource
 from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
 from ..common.limits import CALLER_STREAMS, DRAIN, LOCAL_STREAMS
 from ..common.metadata import NAME_LABEL
@@ -123,6 +123,20 @@ class Session:
             operation=line.operation or "",
             fields=line.fields,
         )
+
+    def add_logger_source(self, logger_name: str, source: LogSource) -> None:
+        """Have clients see the lines of a logger, and of those below it, as of that source."""
+        self._handler.sources[logger_name] = source
+
+    @contextmanager
+    def context_log_source(self, logger_name: str, source: LogSource) -> Generator[None]:
+        """The same meanwhile."""
+        before = self._handler.sources.copy()
+        self.add_logger_source(logger_name, source)
+        try:
+            yield
+        finally:
+            self._handler.sources = before
 
     def update_status(self, status: ExporterStatus | int, message: str = "") -> None:
         """Change the status that clients see."""

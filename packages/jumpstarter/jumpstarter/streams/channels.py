@@ -12,15 +12,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from anyio import CancelScope, to_thread
+from jumpstarter_protocol.jumpstarter.v1.jumpstarter_pb2_grpc import ControllerServiceStub, ExporterServiceStub
+from jumpstarter_protocol.jumpstarter.v1.router_pb2_grpc import RouterServiceStub
 
 from ..common.address import split_host_port
 from ..common.exceptions import ConfigurationError
 from ..common.limits import CONNECT_TIMEOUT, SERVICE_OPTIONS
+from ..common.services import identity
 
 if TYPE_CHECKING:
+    from ..config.common import ObjectMeta
     from ..config.tls import TLSConfigV1Alpha1
 
 T = TypeVar("T")
+
+# by the names of the public release
+AsyncChannel = grpc.aio.Channel
+ControllerStub = ControllerServiceStub
+ExporterStub = ExporterServiceStub
+RouterStub = RouterServiceStub
 
 
 class _Identity(grpc.AuthMetadataPlugin):
@@ -59,13 +69,37 @@ async def make_channel(
 
     Raises ConfigurationError for an authority that is none, OSError where an unchecked peer cannot be reached.
     """
-    roots = await to_thread.run_sync(_unverified, endpoint) if tls.insecure else _authorities(tls)
-    credentials = grpc.ssl_channel_credentials(roots)
+    credentials = await ssl_channel_credentials(endpoint, tls)
     if metadata:
-        identity = grpc.metadata_call_credentials(_Identity(metadata))
-        credentials = grpc.composite_channel_credentials(credentials, identity)
-    arguments = {**dict(SERVICE_OPTIONS), **options}
-    return grpc.aio.secure_channel(endpoint, credentials, options=list(arguments.items()))
+        who = grpc.metadata_call_credentials(_Identity(metadata))
+        credentials = grpc.composite_channel_credentials(credentials, who)
+    return aio_secure_channel(endpoint, credentials, options)
+
+
+async def ssl_channel_credentials(
+    target: str,
+    tls_config: TLSConfigV1Alpha1,
+    timeout: float = CONNECT_TIMEOUT,  # noqa: ASYNC109 that of the connection
+) -> grpc.ChannelCredentials:
+    """What a configuration trusts at host:port, which is asked for its certificates within `timeout` seconds if that
+    is whatever it shows. Raises as `make_channel` does."""
+    if tls_config.insecure:
+        return grpc.ssl_channel_credentials(await to_thread.run_sync(_unverified, target, timeout))
+    return grpc.ssl_channel_credentials(_authorities(tls_config))
+
+
+def aio_secure_channel(
+    target: str, credentials: grpc.ChannelCredentials, grpc_options: Mapping[str, str | int] | None = None
+) -> grpc.aio.Channel:
+    """A channel to host:port with our options, and these over them."""
+    return grpc.aio.secure_channel(
+        target, credentials, options=list({**dict(SERVICE_OPTIONS), **(grpc_options or {})}.items())
+    )
+
+
+def call_credentials(kind: str, metadata: ObjectMeta, token: str) -> grpc.CallCredentials:
+    """Who calls a controller, for `grpc.composite_channel_credentials`; `kind` is Client or Exporter."""
+    return grpc.metadata_call_credentials(_Identity(identity(kind, metadata.namespace, metadata.name, token)))
 
 
 async def asked(call: Callable[[], Awaitable[T]]) -> T:
@@ -98,14 +132,14 @@ def _authorities(tls: TLSConfigV1Alpha1) -> bytes | None:
     return pem
 
 
-def _unverified(endpoint: str) -> bytes:
+def _unverified(endpoint: str, timeout: float) -> bytes:
     """The certificates that a peer shows, in PEM: `tls.insecure` trusts whoever answers first."""
     host, port = split_host_port(endpoint)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection((host, port), CONNECT_TIMEOUT) as connection,
+        socket.create_connection((host, port), timeout) as connection,
         context.wrap_socket(connection, server_hostname=host) as peer,
     ):
         leaf = peer.getpeercert(binary_form=True)

@@ -43,18 +43,31 @@ class EncodingError(JumpstarterException, ValueError):
 HEAD = 14
 """Bytes by which `detect` tells encodings apart."""
 
+COMPRESSION_SIGNATURES = {
+    Compression.GZIP: b"\x1f\x8b\x08",
+    Compression.XZ: b"\xfd7zXZ\0",
+    Compression.BZ2: b"BZh",
+    Compression.ZSTD: b"\x28\xb5\x2f\xfd",
+}
+"""What the encodings begin with; `detect` looks at more than that."""
+
 
 def detect(head: bytes) -> Compression | None:
     """The encoding of a content that begins with these bytes; None for any other content."""
-    if head.startswith(b"\x1f\x8b\x08"):
-        return Compression.GZIP
-    if head.startswith(b"\xfd7zXZ\0"):
-        return Compression.XZ
-    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
-        return Compression.BZ2
-    if head.startswith(b"\x28\xb5\x2f\xfd") or (head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F):
+    if head[1:4] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F:  # a frame that is skipped
         return Compression.ZSTD
-    return None
+    encoding = next((known for known, begin in COMPRESSION_SIGNATURES.items() if head.startswith(begin)), None)
+    if encoding is Compression.BZ2 and not _begins_bz2(head[3:10]):
+        return None
+    return encoding
+
+
+def _begins_bz2(head: bytes) -> bool:
+    """Whether a level, and a block or the end, follow the three letters, which a text may have, too."""
+    return head[:1] in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9") and head[1:] in (
+        b"1AY&SY",
+        b"\x17\x72\x45\x38\x50\x90",
+    )
 
 
 class _Member(Protocol):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope
-from anyio.abc import ByteStream
+from anyio import CancelScope, create_task_group
+from anyio.abc import AnyByteStream
 
+from ..common.groups import ungrouped
 from ..common.services import ROUTER_SERVICE
 from . import frames
 from .channels import open_channel
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def carry(
-    endpoint: str, token: str, stream: ByteStream, tls: TLSConfigV1Alpha1, options: Mapping[str, str | int]
+    endpoint: str, token: str, stream: AnyByteStream, tls: TLSConfigV1Alpha1, options: Mapping[str, str | int]
 ) -> None:
     """Join a stream with the one that a router opens for a token, until both directions have ended.
 
@@ -38,3 +40,18 @@ async def carry(
     finally:
         with CancelScope(shield=True):
             await stream.aclose()
+
+
+@asynccontextmanager
+async def connect_router_stream(
+    endpoint: str,
+    token: str,
+    stream: AnyByteStream,
+    tls_config: TLSConfigV1Alpha1,
+    grpc_options: Mapping[str, str | int] | None = None,
+) -> AsyncGenerator[None]:
+    """The same in the background; leaving waits until both directions have ended, an exception ends them."""
+    with ungrouped():
+        async with create_task_group() as tasks:
+            tasks.start_soon(carry, endpoint, token, stream, tls_config, grpc_options or {})
+            yield

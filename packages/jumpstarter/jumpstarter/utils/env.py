@@ -91,6 +91,15 @@ class ExporterMetadata:
         )
 
 
+@asynccontextmanager
+async def env_with_metadata_async(
+    portal: Portal, stack: ExitStack
+) -> AsyncGenerator[tuple[DriverClient, ExporterMetadata]]:
+    """The client of the session's root, from the event loop of `portal`, and what is known of its exporter."""
+    async with env_async(portal, stack) as client:
+        yield client, ExporterMetadata.from_env()
+
+
 @contextmanager
 def env_with_metadata() -> Generator[tuple[DriverClient, ExporterMetadata]]:
     """The client of the session's root, and what the environment says of its exporter."""
