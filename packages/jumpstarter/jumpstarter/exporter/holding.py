@@ -37,9 +37,8 @@ async def serve_session(
         if claim.refusal is not None:
             raise claim.refusal
         assert claim.tenure is not None
-        line = _Line(ownership, claim.tenure, RouterStream(context))
         await opening({SESSION_METADATA_KEY: claim.tenure.token or ""})
-        await line.serve()
+        await _Line(ownership, claim.tenure, RouterStream(context)).serve()
     finally:
         ownership.withdraw(claim, _GONE)
 

@@ -144,7 +144,7 @@ class OfferedStream(ObjectStream[bytes]):
         """`length` is how many bytes the client says that it will send."""
         self._remote = remote
         self._length = length
-        self.settled, self.closed = Event(), Event()
+        self.settled, self.opened, self.closed = Event(), Event(), Event()
         self.is_claimed = False
         self.failure: BaseException | None = None
 
@@ -169,8 +169,10 @@ class OfferedStream(ObjectStream[bytes]):
         self.closed.set()
 
     async def __aenter__(self) -> OfferedStream:
+        """The call that has the handle may come before gRPC says here that the handle was sent: bytes wait for that."""
         self.is_claimed = True
         self.settled.set()
+        await self.opened.wait()
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -218,6 +220,7 @@ async def _serve_resource(
     accepted = known if known is not None and not os.environ.get(JMP_DISABLE_COMPRESSION) else ""
     try:
         await opening({"resource": json.dumps(handle, separators=(",", ":")), ACCEPT_ENCODING: accepted})
+        offered.opened.set()
         with move_on_after(UNCLAIMED_RESOURCE):
             await offered.settled.wait()
         if not offered.settled.is_set():
@@ -232,5 +235,6 @@ async def _serve_resource(
     finally:
         noted.received, noted.sent = remote.received, remote.sent
         driver.resources.pop(uuid, None)
+        offered.opened.set()
         offered.closed.set()
         remote.abort()
