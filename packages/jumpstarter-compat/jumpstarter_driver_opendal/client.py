@@ -1,5 +1,6 @@
 """`jumpstarter_driver_storage.client` by its name in the public release."""
 
+from jumpstarter_driver_storage.adapter import clean_filename, operator_for_path, path_with_query
 from jumpstarter_driver_storage.client import (
     FlasherClient,
     FlasherClientInterface,
@@ -7,4 +8,12 @@ from jumpstarter_driver_storage.client import (
     StorageMuxFlasherClient,
 )
 
-__all__ = ["FlasherClient", "FlasherClientInterface", "StorageMuxClient", "StorageMuxFlasherClient"]
+__all__ = [
+    "FlasherClient",
+    "FlasherClientInterface",
+    "StorageMuxClient",
+    "StorageMuxFlasherClient",
+    "clean_filename",
+    "operator_for_path",
+    "path_with_query",
+]

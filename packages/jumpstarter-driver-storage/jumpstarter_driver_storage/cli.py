@@ -95,6 +95,7 @@ def _add_flasher(base: DriverClickGroup, client: FlasherClient, *, has_mux: bool
     @click.option("--verify", type=click.Choice(["full", "sampled", "off"]), help="How much is read back and compared.")
     @click.option("--sha256", metavar="DIGEST", help="What the digest of FILE has to be.")
     @click.option("--bmap", type=click.Path(exists=True, dir_okay=False), help="Bmap file: what of the image matters.")
+    @click.option("--fetch", type=click.Choice(["exporter", "client"]), help="Who reads FILE, if it is a URL.")
     @click.option("--raw", is_flag=True, help="Write FILE as it is, though it may be compressed.")
     @click.option("--compression", type=click.Choice(["gzip", "xz", "bz2", "zstd"]), help="What FILE is compressed by.")
     @click.option("--no-dut", "stay", is_flag=True, help="Leave the medium at the host.", hidden=not has_mux)
@@ -104,8 +105,9 @@ def _add_flasher(base: DriverClickGroup, client: FlasherClient, *, has_mux: bool
     ) -> None:
         """Write FILE, and prove it by reading it back.
 
-        FILE is an image, compressed or not, - for the standard input, or a URL that the exporter fetches. Behind a mux,
-        the medium is connected to the device then; if anything fails, it stays with the host.
+        FILE is an image, compressed or not, - for the standard input, or a URL: http(s)://, oci://HOST/NAME:TAG,
+        store://NAME/PATH of a store that the exporter is configured with, or such as s3://BUCKET/PATH, which the client
+        reads. Behind a mux, the medium is connected to the device then; if anything fails, it stays with the host.
         """
         given = {name: value for name, value in options.items() if value is not None}
         given |= ({"decompress": False} if raw else {}) | ({"to_dut": False} if stay else {})

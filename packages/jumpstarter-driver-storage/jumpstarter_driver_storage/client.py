@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jumpstarter.client import DriverClient
 
@@ -50,6 +50,14 @@ class StorageMuxClient(DriverClient):
         """Send the content of the medium to a handle."""
         return self.call("read", handle)
 
+    def write_file(self, operator: Any, path: str) -> TransferResult | None:
+        """Write an image to the medium that this client reads from a store; `operator` is one of opendal."""
+        return _transfers(self, None).upload("write", path, operator=operator)
+
+    def read_file(self, operator: Any, path: str) -> TransferResult | None:
+        """Read the medium into an object of a store."""
+        return _transfers(self, None).download("read", path, operator=operator)
+
     def write_local_file(
         self, path: PathBuf, *, progress: Watcher | None = None, **options: Any
     ) -> TransferResult | None:
@@ -93,33 +101,45 @@ class FlasherClient(FlasherClientInterface, DriverClient):
         path: PathBuf | Mapping[str, PathBuf],
         *,
         target: str | None = None,
+        operator: Any = None,
         progress: Watcher | None = None,
         **options: Any,
     ) -> Any:
         """Write an image file to the place `target`; of a mapping, each file to the place of its name.
 
-        Returns what the driver says of it, by name for a mapping. With `compression` (gzip, xz, bz2 or zstd), the file
-        holds compressed data, and the driver sees the content. The other options are those of
-        `StorageMuxFlasherClient.flash`, for drivers that use this package's pipeline.
+        Returns what the driver says of it, by name for a mapping. A path is a file, `-` for the standard input, a URL,
+        or, with an `operator` of opendal (for a mapping, one for each name, or one for all), an object that this client
+        reads from that store. With `compression` (gzip, xz, bz2 or zstd), the file holds compressed data, and the
+        driver sees the content. The other options are those of `StorageMuxFlasherClient.flash`, for drivers that use
+        this package's pipeline.
         """
-        if isinstance(path, Mapping):
-            if target is not None:
-                from jumpstarter.common.exceptions import ArgumentError
+        if not isinstance(path, Mapping):
+            return _transfers(self, progress).upload("flash", path, target, operator=operator, **options)
+        one_each = isinstance(operator, Mapping)
+        operators = cast("Mapping[str, Any]", operator) if one_each else dict.fromkeys(path, operator)
+        if target is not None or operators.keys() != path.keys():
+            from jumpstarter.common.exceptions import ArgumentError
 
-                raise ArgumentError("target and a mapping of targets exclude each other")
-            return {name: self.flash(file, target=name, progress=progress, **options) for name, file in path.items()}
-        return _transfers(self, progress).upload("flash", path, target, **options)
+            raise ArgumentError("of a mapping, the names are the targets, and those of the operators, too")
+        return {
+            name: self.flash(file, target=name, operator=operators[name], progress=progress, **options)
+            for name, file in path.items()
+        }
 
     def dump(
         self,
         path: PathBuf,
         *,
         target: str | None = None,
+        operator: Any = None,
         compression: str | None = None,
         progress: Watcher | None = None,
     ) -> Any:
-        """Read what is in the place `target` into a file, which is compressed with `compression`."""
-        return _transfers(self, progress).download("dump", path, target, compression=compression)
+        """Read what is in the place `target` into a file, which is compressed with `compression`.
+
+        With an `operator` of opendal, the file is an object of that store.
+        """
+        return _transfers(self, progress).download("dump", path, target, compression=compression, operator=operator)
 
     def cli(self) -> click.Group:
         """The commands `flash` and `dump`."""
@@ -137,20 +157,25 @@ class StorageMuxFlasherClient(FlasherClient, StorageMuxClient):
         path: Any,
         *,
         target: str | None = None,
+        operator: Any = None,
         to_dut: bool = True,
         progress: Watcher | None = None,
         **options: Any,
     ) -> TransferResult | None:
         """Write an image to the medium, and connect it to the device unless `to_dut` is false.
 
-        `path` is a file, `-` for the standard input, or a URL that the exporter fetches. When something fails, the
-        medium stays at the host: the device never boots half of an image.
+        `path` is a file, `-` for the standard input, a URL, or, with an `operator` of opendal, an object of that store.
+        When something fails, the medium stays at the host: the device never boots half of an image.
+
+        A URL is http(s)://…, oci://HOST/NAME:TAG of an artifact, store://NAME/PATH in a store that the exporter is
+        configured with, or one such as s3://BUCKET/PATH. `fetch` is who reads it: "exporter", which is what its
+        configuration allows, or "client", with the user's own rights; by default the exporter where it can.
 
         Options: `verify` is full, sampled or off; `sha256` what the file's digest has to be; `bmap` the path of a bmap
         file; `decompress=False` writes the file as it is. Returns None from drivers that say nothing of what they did.
         """
         self._check_target(target)
-        written = _transfers(self, progress, self.host).upload("write", path, **options)
+        written = _transfers(self, progress, self.host).upload("write", path, operator=operator, **options)
         if to_dut:
             self.dut()
         return written
@@ -160,13 +185,18 @@ class StorageMuxFlasherClient(FlasherClient, StorageMuxClient):
         path: PathBuf,
         *,
         target: str | None = None,
+        operator: Any = None,
         to_dut: bool = True,
         compression: str | None = None,
         progress: Watcher | None = None,
     ) -> TransferResult | None:
-        """Read the medium into a file, and connect it to the device unless `to_dut` is false."""
+        """Read the medium into a file, and connect it to the device unless `to_dut` is false.
+
+        With an `operator` of opendal, the file is an object of that store.
+        """
         self._check_target(target)
-        read = _transfers(self, progress, self.host).download("read", path, compression=compression)
+        transfers = _transfers(self, progress, self.host)
+        read = transfers.download("read", path, compression=compression, operator=operator)
         if to_dut:
             self.dut()
         return read

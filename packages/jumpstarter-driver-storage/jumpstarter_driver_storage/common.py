@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,14 @@ Verify: TypeAlias = Literal["full", "sampled", "off"]
 """How much of a medium is read back and compared after it was written."""
 
 VERIFY: tuple[Verify, ...] = ("full", "sampled", "off")
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+FETCHED = ("http", "https", "oci", "store")
+"""Schemes of URLs that an exporter can read; others, such as s3, say too little without what only a client has."""
+
+OWN_FETCHED = ("oci", "store")
+"""Those of them that only this package knows how to read."""
 
 BLOCK = 64 << 10
 """Bytes of a block: the unit of digests, of what is sent or not, and of what is skipped as zero."""
@@ -169,4 +178,9 @@ def size_text(count: float) -> str:
 
 def is_url(path: object) -> bool:
     """Whether a path is the URL of a file."""
-    return isinstance(path, str) and path.startswith(("http://", "https://"))
+    return isinstance(path, str) and _URL.match(path) is not None
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL, in small letters."""
+    return url.partition(":")[0].lower()

@@ -7,9 +7,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from anyio.abc import ByteStream
 from jumpstarter.streams.files import FileStream
 
-__all__ = ["FileStream", "replacing"]
+from .origins import Incoming
+
+__all__ = ["FileStream", "IncomingStream", "replacing"]
+
+
+class IncomingStream(ByteStream):
+    """What is read from somewhere else, as a byte stream to be sent."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        return await self._incoming.receive()
+
+    async def send(self, item: bytes) -> None:
+        raise NotImplementedError("what is somewhere else can be read only")
+
+    async def send_eof(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
 
 
 @contextmanager

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import BrokenResourceError, ClosedResourceError, move_on_after, sleep
 from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError
 from jumpstarter.driver import Driver, export
-from jumpstarter.streams.http import UrlRules
 from jumpstarter.streams.threads import in_thread
 
 from .cache import DEFAULT_BYTES
@@ -22,10 +21,14 @@ from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
 from .medium import Medium, why_not_ready, write_back
+from .origins import Credentials, Origins
 from .pipeline import medium_of, new_plan, write_image
 from .reading import read_image
 from .sources import open_source
 from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from jumpstarter.streams.http import UrlRules
 
 POLL = 0.25
 """Seconds between two looks whether the medium is there."""
@@ -64,6 +67,12 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
 
     max_download_bytes: int | None = None
     """Largest file that is read from a URL."""
+
+    stores: dict[str, dict[str, str | int | bool]] = field(default_factory=dict[str, dict[str, Any]], repr=False)
+    """Object stores that clients read by store://NAME/PATH: for each name a `scheme`, and options of that service."""
+
+    registry_credentials: dict[str, Credentials] = field(default_factory=dict[str, Credentials], repr=False)
+    """By the host, with its port, of a registry of OCI artifacts."""
 
     _mark: Journal | None = field(default=None, init=False, repr=False)
     _tracker: Tracker | None = field(default=None, init=False, repr=False)
@@ -107,7 +116,13 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
 
     def url_rules(self) -> UrlRules:
         """Which URLs are read for clients."""
+        from jumpstarter.streams.http import UrlRules  # it needs TLS, which takes memory
+
         return UrlRules(allowed=tuple(self.allowed_urls), max_bytes=self.max_download_bytes)
+
+    def origins(self) -> Origins:
+        """From where images are read for clients."""
+        return Origins(urls=self.url_rules(), stores=self.stores, credentials=self.registry_credentials)
 
     # what clients call
 
@@ -149,7 +164,10 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         Raises StorageError, ImageError or EncodingError, which say what failed and where.
         """
         plan = new_plan(options or WriteOptions(), _verify_named(self.verify))
-        async with self._transfer() as tracker, open_source(self, src, plan.options, self.cache_bytes) as source:
+        async with (
+            self._transfer() as tracker,
+            open_source(self, src, plan.options, self.cache_bytes, self.origins()) as source,
+        ):
             journal = await in_thread(self._journal)
             async with self._open(write=True) as medium:
                 await in_thread(journal.begin, f"an image that was begun at {datetime.now():%Y-%m-%d %H:%M:%S}")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from io import FileIO
 from typing import cast
 
 from anyio import (
@@ -21,39 +17,20 @@ from anyio import (
 from anyio.abc import ObjectStream
 from jumpstarter.common.groups import ungrouped
 from jumpstarter.streams.frames import MAX_FRAME
-from jumpstarter.streams.threads import in_thread
 
-from .blocks import DIGEST, HEADER, LENGTH, WINDOW, WINDOWS, message, unbits
+from .blocks import DIGEST, HEADER, LENGTH, WINDOWS, message, unbits
 from .common import BLOCK
-from .images import ZERO_DIGEST, is_zero
-
-
-class _Announced:
-    """A window whose blocks may still be wanted."""
-
-    def __init__(self, length: int, content: memoryview, digests: bytes) -> None:
-        self.length, self.content, self.digests = length, content, digests
-
-    @property
-    def count(self) -> int:
-        return len(self.digests) // DIGEST
-
-    def wanted(self, answer: bytes) -> list[memoryview]:
-        """The blocks that an answer wants."""
-        flags = unbits(answer, self.count)
-        return [self.content[number * BLOCK : (number + 1) * BLOCK] for number, flag in enumerate(flags) if flag]
+from .windows import SentWindow, Windows
 
 
 class BlockSender(ObjectStream[bytes]):
     """What goes to the exporter when this is received from, and what comes from it when it is sent to."""
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-        status = os.fstat(file.fileno())
-        self._holes = stat.S_ISREG(status.st_mode)
-        self._windows, self._prepared = create_memory_object_stream[_Announced](1)
+    def __init__(self, source: Windows) -> None:
+        self._source = source
+        self._read, self._prepared = create_memory_object_stream[SentWindow](1)
         self._ready: deque[bytes | memoryview] = deque()
-        self._announced: deque[_Announced] = deque()
+        self._announced: deque[SentWindow] = deque()
         self._answers: deque[bytes] = deque()
         self._incoming = bytearray()
         self._changed = Condition()
@@ -62,7 +39,7 @@ class BlockSender(ObjectStream[bytes]):
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[BlockSender]:
-        """Read the file ahead meanwhile."""
+        """Read ahead meanwhile."""
         with ungrouped():
             async with create_task_group() as tasks:
                 tasks.start_soon(self._read_ahead)
@@ -72,45 +49,9 @@ class BlockSender(ObjectStream[bytes]):
                     tasks.cancel_scope.cancel()
 
     async def _read_ahead(self) -> None:
-        async with self._windows:
-            while (window := await in_thread(self._next_window)) is not None:
-                await self._windows.send(window)
-
-    def _next_window(self) -> _Announced | None:
-        if self._holes and (hole := self._hole()):
-            return _Announced(hole, memoryview(b""), ZERO_DIGEST * (hole // BLOCK))
-        content = bytearray(WINDOW)
-        view, length = memoryview(content), 0
-        while length < WINDOW:
-            count = self._file.readinto(view[length:])
-            if not count:
-                break
-            length += count
-        if not length:
-            return None
-        digests = bytearray()
-        for start in range(0, length, BLOCK):
-            block = view[start : min(length, start + BLOCK)]
-            whole = len(block) == BLOCK
-            digests += ZERO_DIGEST if whole and is_zero(block) else hashlib.sha256(block).digest()
-        return _Announced(length, view[:length], bytes(digests))
-
-    def _hole(self) -> int:
-        """Bytes of the hole at the position of the file, in whole blocks up to a window; the position is behind it."""
-        fd = self._file.fileno()
-        at = self._file.tell()
-        try:
-            end = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # no data follow, or the file system does not tell
-            end = os.fstat(fd).st_size if self._tells_holes(fd, at) else at
-        hole = min(end - at, WINDOW) // BLOCK * BLOCK
-        self._file.seek(at + hole)
-        return hole
-
-    def _tells_holes(self, fd: int, at: int) -> bool:
-        with suppress(OSError):
-            return os.lseek(fd, at, os.SEEK_HOLE) == at
-        return False
+        async with self._read:
+            while (window := await self._source.next()) is not None:
+                await self._read.send(window)
 
     async def receive(self) -> bytes:
         """The next bytes for the exporter."""
@@ -141,10 +82,12 @@ class BlockSender(ObjectStream[bytes]):
 
     def _take_answer(self) -> None:
         window = self._announced.popleft()
-        wanted = window.wanted(self._answers.popleft())
+        count = len(window.digests) // DIGEST
+        flags = unbits(self._answers.popleft(), count)
+        wanted = [window.content[number * BLOCK : (number + 1) * BLOCK] for number, flag in enumerate(flags) if flag]
         if not wanted:
             return
-        if len(wanted) == window.count:
+        if len(wanted) == count:
             head, *_ = message(b"D", window.content)
             self._ready.append(head)
             for start in range(0, window.length, MAX_FRAME):
@@ -173,4 +116,4 @@ class BlockSender(ObjectStream[bytes]):
     async def aclose(self) -> None:
         self._prepared.close()
         with suppress(ClosedResourceError):
-            self._windows.close()
+            self._read.close()

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
-from anyio import EndOfStream
-from anyio.abc import AnyByteReceiveStream
+from anyio import EndOfStream, fail_after
 from jumpstarter.driver import Driver
 from jumpstarter.streams.threads import in_thread
 
 from .blocks import BlockSource
 from .cache import DEFAULT_BYTES, BlockCache, cache_folder
-from .common import WriteOptions
+from .common import OWN_FETCHED, WriteOptions, is_url, scheme_of
+from .fetching import open_origin
 from .images import Data
+from .origins import Origins
 from .pipeline import Source
 
 SMALL = 1 << 20
 """Bytes of a file that is not worth keeping."""
 
+FETCH_TIMEOUT = 7200.0
+"""Seconds that a transfer may take."""
+
+
+class Receiving(Protocol):
+    """What bytes are received from, until EndOfStream."""
+
+    async def receive(self) -> bytes: ...
+
 
 class StreamSource:
     """A file that comes as a byte stream, from its start to its end."""
 
-    def __init__(self, stream: AnyByteReceiveStream) -> None:
+    def __init__(self, stream: Receiving) -> None:
         self._stream = stream
         self.received = 0
 
@@ -41,10 +51,22 @@ class StreamSource:
 
 @asynccontextmanager
 async def open_source(
-    driver: Driver, handle: Any, options: WriteOptions, cache_bytes: int = DEFAULT_BYTES
+    driver: Driver,
+    handle: Any,
+    options: WriteOptions,
+    cache_bytes: int = DEFAULT_BYTES,
+    origins: Origins | None = None,
 ) -> AsyncGenerator[Source]:
-    """The file behind a handle that a client gave a driver; blocks that come one by one are kept for later."""
-    async with driver.resource(handle) as stream:
+    """The file behind a handle that a client gave a driver; blocks that come one by one are kept for later.
+
+    `origins` is from where the driver reads images that are elsewhere; None: only what its `url_rules` allow.
+    """
+    if (url := _own_url(handle)) is not None:
+        with fail_after(FETCH_TIMEOUT):
+            async with open_origin(url, origins or Origins(urls=driver.url_rules())) as incoming:
+                yield StreamSource(incoming)
+        return
+    async with driver.resource(handle, FETCH_TIMEOUT) as stream:
         if not options.blocks:
             yield StreamSource(stream)
             return
@@ -55,3 +77,12 @@ async def open_source(
             yield BlockSource(stream, cache)
         finally:
             await in_thread(cache.close)
+
+
+def _own_url(handle: Any) -> str | None:
+    """The URL of a handle, where it is one that the core does not read."""
+    if not isinstance(handle, Mapping):
+        return None
+    fields = cast("Mapping[str, object]", handle)
+    url = fields.get("url")
+    return url if isinstance(url, str) and is_url(url) and scheme_of(url) in OWN_FETCHED else None

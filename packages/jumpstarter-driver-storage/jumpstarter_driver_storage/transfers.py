@@ -6,18 +6,30 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import asdict
+from functools import partial
 from io import FileIO
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from jumpstarter.client import DriverClient
 
-from .common import Progress, Stage, TransferResult, WriteOptions, is_url
+from .common import FETCHED, OWN_FETCHED, Progress, Stage, TransferResult, WriteOptions, is_url, scheme_of
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream
+    from jumpstarter.common.exceptions import ArgumentError
+    from jumpstarter.streams.http import UrlRules
+
+    from .origins import Incoming
+    from .windows import Windows
 
 PathBuf = str | PathLike[str]
+
+Fetch: TypeAlias = Literal["exporter", "client"]
+"""Who reads what a URL names."""
 
 Watcher = Callable[[Progress], None]
 """Called with how far a transfer is, again and again."""
@@ -34,61 +46,148 @@ class Transfers:
         """Called once the file is open, and before anything is sent."""
         self._watcher = watcher
 
-    def upload(self, method: str, path: PathBuf, *args: Any, **options: Any) -> TransferResult | None:
-        """Send a file, `-` for the standard input, or let the exporter fetch a URL."""
-        compression: str | None = options.pop("compression", None)
-        if (bmap := options.pop("bmap", None)) is not None:
+    def upload(
+        self,
+        method: str,
+        path: PathBuf,
+        *args: Any,
+        operator: Any = None,
+        fetch: Fetch | None = None,
+        compression: str | None = None,
+        bmap: PathBuf | None = None,
+        **options: Any,
+    ) -> TransferResult | None:
+        """Send a file, `-` for the standard input, an object of a store, or what a URL names; see `FlasherClient`."""
+        if bmap is not None:
             options["bmap"] = Path(bmap).read_text()
+        if operator is not None:
+            from .stores import open_object
+
+            name = str(path)
+            opened = open_object(operator, name, url=name, rules=_own_rules())
+            return self._forwarded(method, opened, args, options, compression)
         if is_url(path):
-            return self._fetched(method, str(path), args, options)
+            return self._from_url(method, str(path), args, options, fetch, compression)
+        if fetch is not None:
+            raise _wrong(f"{path} is a local file, and no URL that somebody could fetch")
         with open_file(path) as file:
             self._begin()
-            return _result(self._client.portal.call(self._send, method, file, args, options, compression))
+            return _result(self._client.portal.call(self._send_file, method, file, args, options, compression))
 
-    def _fetched(self, method: str, url: str, args: tuple[Any, ...], options: dict[str, Any]) -> TransferResult | None:
+    def _from_url(
+        self,
+        method: str,
+        url: str,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        fetch: Fetch | None,
+        compression: str | None,
+    ) -> TransferResult | None:
+        scheme = scheme_of(url)
+        fetch = fetch or ("exporter" if scheme in FETCHED else "client")
+        if fetch == "client":
+            if scheme == "store":
+                raise _wrong(
+                    f"{url}: the exporter's configuration has this store, so only the exporter can fetch from it"
+                )
+            return self._forwarded(method, _opened_here(url), args, options, compression)
+        if fetch != "exporter":
+            raise _wrong(f"fetch: {fetch!r} is not one of exporter and client")
+        if scheme not in FETCHED:
+            raise _wrong(f"{url}: an exporter fetches {', '.join(FETCHED)} only; let the client fetch it")
+        if not takes_options(self._client, method) and (compression is not None or scheme in OWN_FETCHED):
+            raise _wrong(f"{url}: this driver fetches plain http and https only; let the client fetch it")
         self._begin()
         handle: dict[str, Any] = {"kind": "presigned_request", "headers": {}, "url": url, "method": "GET"}
         return _result(self._client.portal.call(self._call, method, handle, args, options))
 
-    def download(self, method: str, path: PathBuf, *args: Any, compression: str | None = None) -> TransferResult | None:
-        """Receive a file."""
-        from .files import replacing
+    def _forwarded(
+        self,
+        method: str,
+        opened: AbstractAsyncContextManager[Incoming],
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        compression: str | None,
+    ) -> TransferResult | None:
+        """Read something here, and send it as it comes."""
+        with self._client.portal.wrap_async_context_manager(opened) as incoming:
+            self._begin()
+            return _result(self._client.portal.call(self._send_stream, method, incoming, args, options, compression))
+
+    def download(
+        self, method: str, path: PathBuf, *args: Any, compression: str | None = None, operator: Any = None
+    ) -> TransferResult | None:
+        """Receive a file, or an object of a store, which is removed where it does not come whole."""
+        if operator is not None:
+            from .stores import replace_object
+
+            with self._client.portal.wrap_async_context_manager(replace_object(operator, str(path))) as target:
+                self._begin()
+                return _result(self._client.portal.call(self._receive, method, target, args, compression))
+        from .files import FileStream, replacing
 
         with replacing(Path(path)) as file:
             self._begin()
-            return _result(self._client.portal.call(self._receive, method, file, args, compression))
+            return _result(self._client.portal.call(self._receive, method, FileStream(file), args, compression))
 
-    async def _send(
+    async def _send_file(
         self, method: str, file: FileIO, args: tuple[Any, ...], options: dict[str, Any], compression: str | None
     ) -> Any:
-        size = file_size(file)
+        from .files import FileStream
+        from .windows import FileWindows
+
+        return await self._send(
+            method, partial(FileWindows, file), FileStream(file), file_size(file), args, options, compression
+        )
+
+    async def _send_stream(
+        self, method: str, incoming: Incoming, args: tuple[Any, ...], options: dict[str, Any], compression: str | None
+    ) -> Any:
+        from .files import IncomingStream
+        from .windows import StreamWindows
+
+        return await self._send(
+            method,
+            partial(StreamWindows, incoming),
+            IncomingStream(incoming),
+            incoming.size,
+            args,
+            options,
+            compression,
+        )
+
+    async def _send(
+        self,
+        method: str,
+        windows: Callable[[], Windows],
+        stream: ByteStream,
+        size: int | None,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        compression: str | None,
+    ) -> Any:
+        """Send what can be read either in windows, where the driver knows those, or as a stream."""
         if takes_options(self._client, method) and compression is None:
             from .sending import BlockSender
 
             options = {"size": size, **options, "blocks": True}
-            async with BlockSender(file).reading() as sender, self._client.resource_async(sender) as handle:
+            async with BlockSender(windows()).reading() as sender, self._client.resource_async(sender) as handle:
                 return await self._call(method, handle, args, options)
-        from .files import FileStream
-
         if compression is not None and size == 0:
             raise ValueError(f"an empty file is no {compression} data")
-        async with self._client.resource_async(FileStream(file), compression, size=size) as handle:
+        async with self._client.resource_async(stream, compression, size=size) as handle:
             return await self._call(method, handle, args, options)
 
-    async def _receive(self, method: str, file: BinaryIO, args: tuple[Any, ...], compression: str | None) -> Any:
-        from .files import FileStream
-
-        async with self._client.resource_async(FileStream(file), compression) as handle:
+    async def _receive(self, method: str, target: ByteStream, args: tuple[Any, ...], compression: str | None) -> Any:
+        async with self._client.resource_async(target, compression) as handle:
             return await self._call(method, handle, args, {})
 
     async def _call(self, method: str, handle: dict[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if takes_options(self._client, method):
             args = (*args, asdict(WriteOptions(**options)))
         elif any(value is not None for name, value in options.items() if name != "verify"):
-            from jumpstarter.common.exceptions import ArgumentError
-
             given = ", ".join(name for name, value in options.items() if value is not None)
-            raise ArgumentError(f"the driver of {self._client.path or 'the root'} does not know the options {given}")
+            raise _wrong(f"the driver of {self._client.path or 'the root'} does not know the options {given}")
         if self._watcher is None or not describes(self._client, "progress"):
             return await self._client.call_async(method, handle, *args)
         return await self._watched(method, handle, args, self._watcher)
@@ -114,6 +213,26 @@ class Transfers:
 
 WATCH_AGAIN = 0.5
 """Seconds until the exporter is asked again how far a transfer is that has not begun, or is just over."""
+
+
+def _own_rules() -> UrlRules:
+    """A user reads what he can reach, for himself."""
+    from jumpstarter.streams.http import UrlRules
+
+    return UrlRules(anywhere=True)
+
+
+def _opened_here(url: str) -> AbstractAsyncContextManager[Incoming]:
+    from .fetching import open_origin
+    from .origins import Origins
+
+    return open_origin(url, Origins(urls=_own_rules()))
+
+
+def _wrong(message: str) -> ArgumentError:
+    from jumpstarter.common.exceptions import ArgumentError
+
+    return ArgumentError(message)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Files that an exporter reads from a web server on behalf of a client, which must not lead it astray.
+"""Files that are read from a web server, often by an exporter on behalf of a client, which must not lead it astray.
 
 A URL is read by https from public addresses, or where the exporter's own configuration allows it. That is decided for
 the address that is connected to, again at each redirect. A file comes whole, as its length says, or with an error.
@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +33,21 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization", "x-amz-", "x-ms-", "x-goog-")
 
 
+class AnswerError(OSError):
+    """A server answered with another status than success."""
+
+    def __init__(self, message: str, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
 @dataclass(frozen=True, kw_only=True)
 class UrlRules:
     """Which URLs may be read."""
+
+    anywhere: bool = False
+    """Whether all may: the user reads with the rights that he has himself."""
 
     allowed: tuple[str, ...] = ()
     """Beginnings of URLs that may be read whatever their scheme and address: `http://files.lab:8000/images/`."""
@@ -47,7 +59,7 @@ class UrlRules:
 
     def lists(self, url: SplitResult) -> bool:
         """Whether a URL is one of those that are allowed by name."""
-        return any(_is_below(url, urlsplit(allowed)) for allowed in self.allowed)
+        return self.anywhere or any(_is_below(url, urlsplit(allowed)) for allowed in self.allowed)
 
 
 def _is_below(url: SplitResult, allowed: SplitResult) -> bool:
@@ -220,7 +232,8 @@ def _body(
     connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, url: str, rules: UrlRules
 ) -> UrlStream:
     if not 200 <= answer.status < 300:
-        raise OSError(f"{url}: the server says {answer.status} {answer.reason}")
+        said = f"{url}: the server says {answer.status} {answer.reason}"
+        raise AnswerError(said, answer.status, dict(answer.headers.items()))
     if answer.length is None and not answer.chunked:
         raise OSError(f"{url}: the server does not say how long the file is, so nobody would notice a part of it")
     if rules.max_bytes is not None and answer.length is not None and answer.length > rules.max_bytes:

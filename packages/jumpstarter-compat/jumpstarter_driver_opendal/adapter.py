@@ -1,0 +1,5 @@
+"""`jumpstarter_driver_storage.adapter` by its name in the public release."""
+
+from jumpstarter_driver_storage.adapter import OpendalAdapter
+
+__all__ = ["OpendalAdapter"]
