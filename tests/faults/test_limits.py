@@ -65,7 +65,7 @@ class Bystander:
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("way", "connections", "allowed"),
-    [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 4, LOCAL_STREAMS)],
+    [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 1, LOCAL_STREAMS)],
 )
 def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
     start: StartBench, way: str, connections: int, allowed: int
@@ -84,7 +84,7 @@ def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
                 assert refusal.startswith("RESOURCE_EXHAUSTED: ")
                 assert f"(limit {'LOCAL' if way == 'unix' else 'CALLER'}_STREAMS)" in refusal
                 assert refused == MANY - allowed
-                assert memory.growth < 64 * MIB, memory.growth
+                assert memory.growth < 64 * MIB, memory.growth  # gRPC takes 20 KiB per call
                 greedy.process.kill()
             wait_for(lambda: len(ends(bench)) == 100 + allowed, 30, lambda: len(ends(bench)))
         wait_for(lambda: not bench.census(client).exceeds(before), 30, lambda: (before, bench.census(client)))

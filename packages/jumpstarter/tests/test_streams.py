@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from asyncio import gather
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after, sleep
 from anyio import Event as AsyncEvent
 from anyio.abc import ObjectStream
+from google.protobuf.empty_pb2 import Empty
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jumpstarter.client import DriverClient
 from jumpstarter.client.core import DriverError, DriverInvalidArgument, DriverMethodNotImplemented
-from jumpstarter.common.limits import MAX_STREAMS
+from jumpstarter.common.limits import BESIDE_STREAMS, LOCAL_STREAMS
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams import frames
@@ -359,7 +361,7 @@ def test_the_call_lasts_until_the_client_has_said_its_end(client: DriverClient, 
 def test_ends_that_clients_of_others_do_not_read_do_not_add_up(client: DriverClient) -> None:
     async def unread() -> None:
         calls: list[Any] = []  # these clients never cancel a call, nor let go of it
-        for _ in range(MAX_STREAMS + 10):
+        for _ in range(LOCAL_STREAMS + BESIDE_STREAMS + 10):
             request = json.dumps({"kind": "driver", "uuid": str(client.uuid), "method": "connect"})
             calls.append(call := client.stub.Stream(metadata=(("request", request),)))
             await call.write(Frame(b"x"))
@@ -370,6 +372,23 @@ def test_ends_that_clients_of_others_do_not_read_do_not_add_up(client: DriverCli
             assert await call.code() is grpc.StatusCode.OK
 
     client.portal.call(unread)
+
+
+def test_one_local_connection_with_all_byte_streams_is_refused_another_and_served(client: DriverClient) -> None:
+    async def all_of_them() -> None:
+        request = json.dumps({"kind": "driver", "uuid": str(client.uuid), "method": "connect"})
+        calls: list[Any] = [client.stub.Stream(metadata=(("request", request),)) for _ in range(LOCAL_STREAMS)]
+        await gather(*(call.initial_metadata() for call in calls))
+        assert not any(call.done() for call in calls)
+        with fail_after(60):
+            late: Any = client.stub.Stream(metadata=(("request", request),))
+            assert await late.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "limit LOCAL_STREAMS" in await late.details()
+            await client.stub.GetReport(Empty())
+        for call in calls:
+            call.cancel()
+
+    client.portal.call(all_of_them)
 
 
 def test_a_source_that_fails_is_never_a_shorter_file(client: DriverClient) -> None:

@@ -5,8 +5,17 @@ from __future__ import annotations
 MAX_MESSAGE = 4 << 20
 """Most bytes of one gRPC message."""
 
-MAX_STREAMS = 320
-"""Calls and byte streams of one connection at a time; a client's further ones wait, and others come in between."""
+CALLER_STREAMS = 256
+"""Byte streams that one TCP connection may have open."""
+
+LOCAL_STREAMS = 1024
+"""Byte streams that may be open on a unix socket, whose connections cannot be told apart."""
+
+BESIDE_STREAMS = 64
+"""Calls that a connection can make at a time while it has as many byte streams as it may; further ones wait."""
+
+MAX_STREAMS = CALLER_STREAMS + BESIDE_STREAMS
+"""Calls that a client may have under way on one stream of calls; further ones are refused."""
 
 LANE_CALLS = 256
 """Calls that a client makes on one stream at a time; further ones go by themselves."""
@@ -62,12 +71,6 @@ STUCK = 2.0
 
 BLOCKED = 0.1
 """Seconds for which a driver may block the event loop before it is named in the log."""
-
-CALLER_STREAMS = 256
-"""Byte streams that one TCP connection may have open."""
-
-LOCAL_STREAMS = 1024
-"""Byte streams that may be open on a unix socket, whose connections cannot be told apart."""
 
 BATCH_ITEMS = 64
 """Items of a streamed call that travel in one message, where they are there at once."""
@@ -172,11 +175,10 @@ _COMMON: list[tuple[str, int | str]] = [
     ("grpc.absolute_max_metadata_size", MAX_METADATA),
 ]
 
-SERVER_OPTIONS: list[tuple[str, int | str]] = [
+_SERVER: list[tuple[str, int | str]] = [
     *_COMMON,
     ("grpc.server_handshake_timeout_ms", 15_000),  # of connections that say nothing
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
-    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.server.max_pending_requests", 1 << 16),  # gRPC drops calls of anybody beyond that; a connection has few
     ("grpc.server.max_pending_requests_hard_limit", 1 << 16),
     ("grpc.http.overload_protection", 0),  # it refuses calls of clients that keep to the limit of streams
@@ -189,6 +191,12 @@ SERVER_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 ]
+
+TCP_SERVER_OPTIONS = [*_SERVER, ("grpc.max_concurrent_streams", CALLER_STREAMS + BESIDE_STREAMS)]
+"""Server options for TCP. Whoever has too many byte streams is refused; gRPC would let the next ones wait for ever."""
+
+UNIX_SERVER_OPTIONS = [*_SERVER, ("grpc.max_concurrent_streams", LOCAL_STREAMS + BESIDE_STREAMS)]
+"""Server options for a unix socket, where one connection may have all the byte streams that there may be."""
 
 _KEEPALIVE: list[tuple[str, int | str]] = [
     ("grpc.keepalive_time_ms", 20_000),

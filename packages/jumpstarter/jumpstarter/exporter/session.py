@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from ..common.address import host_port
 from ..common.enums import ExporterStatus, LogSource
 from ..common.exceptions import LimitError, NotReady, UnknownInstance, UnknownMethod
-from ..common.limits import CALLER_STREAMS, DRAIN, LOCAL_STREAMS
+from ..common.limits import CALLER_STREAMS, DRAIN, LOCAL_STREAMS, TCP_SERVER_OPTIONS, UNIX_SERVER_OPTIONS
 from ..common.metadata import NAME_LABEL
 from ..common.suggest import did_you_mean
 from ..common.tempfile import TemporarySocket
@@ -293,7 +293,7 @@ class Session:
         """Serve on a unix socket that only this user can use, by default a temporary one; yields its path."""
         with ExitStack() as stack:
             socket_path = Path(path) if path is not None else stack.enter_context(TemporarySocket())
-            async with self._server(gate=gate) as server:
+            async with self._server(UNIX_SERVER_OPTIONS, gate=gate) as server:
                 server.add_insecure_port(f"unix:{socket_path}")
                 socket_path.chmod(0o600)
                 await server.start()
@@ -310,7 +310,7 @@ class Session:
         gate: Gate | None = None,
     ) -> AsyncGenerator[int]:
         """Serve on a TCP port, 0 for any; yields the port. OSError where it cannot be bound."""
-        async with self._server(interceptors, gate) as server:
+        async with self._server(TCP_SERVER_OPTIONS, interceptors, gate) as server:
             address = host_port(host, port)
             try:
                 if tls_credentials is None:
@@ -323,13 +323,17 @@ class Session:
             yield bound
 
     @asynccontextmanager
-    async def _server(self, interceptors: Sequence[Any] | None = None, gate: Gate | None = None) -> AsyncGenerator[Any]:
+    async def _server(
+        self,
+        options: list[tuple[str, int | str]],
+        interceptors: Sequence[Any] | None = None,
+        gate: Gate | None = None,
+    ) -> AsyncGenerator[Any]:
         import grpc
 
-        from ..common.limits import SERVER_OPTIONS
         from .service import SessionService
 
-        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=list(interceptors or ()))
+        server = grpc.aio.server(options=options, interceptors=list(interceptors or ()))
         server.add_generic_rpc_handlers(SessionService(self, gate).handlers())
         self._servers += 1
         try:

@@ -364,7 +364,7 @@ class RouterStream(ObjectStream[bytes]):
         """At the exporter's end: whether the end of the call will do in place of a GOAWAY.
 
         The clients of others take it for one. They never cancel a call, so that a GOAWAY that they do not read any more
-        keeps its stream open at their end, and after MAX_STREAMS of those they cannot open another.
+        keeps its stream open at their end, and after some hundreds of those they cannot open another.
         """
         if self._client is not None or self._is_peer_ours or self._eof_received is None:
             return False
