@@ -229,7 +229,7 @@ def test_a_flood_of_lines_leaves_the_event_loop_alone(family: Family):
 
     anyio.run(main)
     assert 1000 < len(seen) < 60_000
-    assert sorted(gaps)[int(len(gaps) * 0.95)] < 0.1  # a flood that is written on the loop has gaps of seconds
+    assert sorted(gaps)[int(len(gaps) * 0.95)] < 0.5  # a flood that is written on the loop has gaps of seconds
 
 
 # how it ends

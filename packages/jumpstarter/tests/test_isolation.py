@@ -58,7 +58,7 @@ class Bench(Driver):
         self._wait()
         return "held"
 
-    @export(timeout=0.2)
+    @export(timeout=1.0)
     def hold_briefly(self) -> None:
         self._wait()
 
@@ -95,20 +95,20 @@ class Bench(Driver):
         self.inside -= 1
         return self.most
 
-    @export(timeout=0.2)
+    @export(timeout=1.0)
     def patient(self) -> None:
         try:
             driver_sleep(10)
         finally:
             self.events.append(f"cancelled={is_cancelled()}")
 
-    @export(timeout=0.2)
+    @export(timeout=1.0)
     def steps(self) -> None:
         while True:
             time.sleep(0.01)
             check_cancelled()
 
-    @export(timeout=0.2)
+    @export(timeout=1.0)
     async def wait_async(self) -> None:
         try:
             await asyncio.sleep(10)
@@ -244,13 +244,13 @@ def test_too_many_calls_are_refused_but_for_urgent_ones(pair: Pair, pool: Thread
 @pytest.mark.parametrize("method", ["patient", "steps", "wait_async"])
 def test_a_call_ends_at_its_deadline_and_its_method_is_told(pair: Pair, method: str) -> None:
     start = time.monotonic()
-    with pytest.raises(DriverTimeout, match=r"one\.\w+: no result within 0\.2 s"):
+    with pytest.raises(DriverTimeout, match=r"one\.\w+: no result within 1 s"):
         pair.client.call(method)
-    assert 0.2 <= time.monotonic() - start < 8
+    assert 1 <= time.monotonic() - start < 8
     assert pair.client.call("off") == "off"
     told = {"patient": "cancelled=True", "wait_async": "cleaned up"}
     if method in told:
-        assert told[method] in pair.driver.events
+        eventually(lambda: told[method] in pair.driver.events)
 
 
 def test_a_method_that_does_not_end_is_named_and_its_driver_refuses_calls_until_it_does(

@@ -11,7 +11,7 @@ from typing import Any
 import anyio.lowlevel
 import grpc
 import pytest
-from anyio import create_task_group, fail_after, move_on_after, sleep
+from anyio import CancelScope, create_task_group, fail_after, sleep
 from anyio.from_thread import BlockingPortal
 from google.protobuf.struct_pb2 import Value
 from jumpstarter.client import DriverClient
@@ -90,7 +90,7 @@ class Sample(Driver):
         return "waited"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     with fail_after(seconds):
         while not condition():  # noqa: ASYNC110 nothing tells
             await sleep(0.01)
@@ -196,10 +196,15 @@ def test_large_arguments_go_by_themselves() -> None:
 def test_a_cancelled_caller_cancels_its_call_and_no_other() -> None:
     driver = Sample()
 
+    async def cancel(scope: CancelScope) -> None:
+        await until(lambda: driver.running == 2)
+        scope.cancel()
+
     async def test(client: DriverClient) -> None:
         async with create_task_group() as tasks:
-            tasks.start_soon(client.call_async, "wait", 0.5)
-            with move_on_after(0.05) as scope:
+            tasks.start_soon(client.call_async, "wait", 2)
+            with CancelScope() as scope:
+                tasks.start_soon(cancel, scope)
                 await client.call_async("wait", 60)
             assert scope.cancelled_caught
             await until(lambda: driver.ended == ["CancelledError"])

@@ -66,6 +66,7 @@ class Board(Driver):
 
     @export
     async def wait(self) -> None:
+        self.logger.info("waits")
         await asyncio.sleep(60)
 
     @export
@@ -195,7 +196,7 @@ def test_a_streamed_call_is_on_record_with_the_number_of_its_items(run: Run) -> 
 def test_a_call_whose_client_goes_is_on_record_as_cancelled(run: Run) -> None:
     with run.client.stub.endpoint.open(grpc) as channel:
         call = Stub(channel).DriverCall.future(run_request(run.client, "wait"))
-        time.sleep(0.1)
+        run.wait_for("log", 1)
         call.cancel()
     [entry] = run.wait_for("call", 1)
     assert (entry["method"], entry["outcome"]) == ("wait", "cancelled")

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from contextvars import copy_context
 
+from ..common.limits import DRIVER_LIFE
+
 PATIENCE = 1.0
 """Seconds after which the next job does not wait any longer for the one before."""
 
@@ -32,6 +34,10 @@ class Job:
     def run(self) -> None:
         """Do it."""
         raise NotImplementedError
+
+    def deadline(self) -> float:
+        """Seconds that it may take itself until it is given up."""
+        return DRIVER_LIFE
 
     def ended(self, error: BaseException | None) -> Iterable[Job]:
         """It has ended in time, or was given up with an error; returns the jobs that come next."""
@@ -68,10 +74,9 @@ class Job:
 class Round:
     """Runs jobs, and those that they bring about."""
 
-    def __init__(self, jobs: Iterable[Job], deadline: float, patience: float = PATIENCE) -> None:
+    def __init__(self, jobs: Iterable[Job], patience: float = PATIENCE) -> None:
         self._queue = deque(jobs)
-        self._deadline = deadline
-        self._patience = min(patience, deadline)
+        self._patience = patience
         self._changed = threading.Condition()
         self._running: list[Job] = []
         self._threads = 0
@@ -100,16 +105,16 @@ class Round:
 
     def _look_after(self, now: float) -> None:
         for job in list(self._running):
-            if not job.is_passed and job.lasts(now) >= self._patience:
+            job.is_overdue = job.spent(now) >= job.deadline()
+            if not job.is_passed and (job.is_overdue or job.lasts(now) >= self._patience):
                 job.is_passed = True
                 self._threads -= 1
-            if job.spent(now) >= self._deadline:
-                job.is_overdue = True
+            if job.is_overdue:
                 self._running.remove(job)
-                self._queue.extendleft(reversed(list(job.ended(job.overdue(self._deadline)))))
+                self._queue.extendleft(reversed(list(job.ended(job.overdue(job.deadline())))))
 
     def _until_next(self, now: float) -> float:
-        moments = [self._deadline - job.spent(now) for job in self._running]
+        moments = [job.deadline() - job.spent(now) for job in self._running]
         moments += [self._patience - job.lasts(now) for job in self._running if not job.is_passed]
         return max(min([*moments, self._patience]), 0.001)
 

@@ -44,8 +44,7 @@ class Turns:
 
     A driver's own method decides when its children get their turn, by `super()`; those that it leaves out, because it
     fails or hangs, get it afterwards. `done` are drivers that had theirs. `report` is called with each failure at once,
-    `late` when a driver that was given up has ended after all, with its error if it had one; both from any thread. Each
-    turn has `deadline` seconds, by default DRIVER_LIFE.
+    `late` when a driver that was given up has ended after all, with its error if it had one; both from any thread.
     """
 
     def __init__(
@@ -55,14 +54,13 @@ class Turns:
         done: Iterable[Driver] = (),
         report: Callable[[Failure], None] | None = None,
         late: Callable[[Driver, BaseException | None], None] | None = None,
-        deadline: float | None = None,
         patience: float = PATIENCE,
     ) -> None:
         self.act: Act = act
         self.failures: list[Failure] = []
         self.late = late
         self._report = report
-        self._deadline, self._patience = deadline if deadline is not None else DRIVER_LIFE, patience
+        self._patience = patience
         self._lock = threading.Lock()
         self._claimed = {id(driver): driver for driver in done}  # kept, so that no other driver gets the same id
 
@@ -81,8 +79,12 @@ class Turns:
         turn.run()
         self.take(self.below(driver, path))
 
+    def deadline(self, driver: Driver) -> float:
+        """Seconds that a driver has for its turn."""
+        return DRIVER_LIFE
+
     def take(self, jobs: Iterable[Job]) -> None:
-        Round(jobs, self._deadline, self._patience).run()
+        Round(jobs, self._patience).run()
 
     def claim(self, driver: Driver) -> bool:
         """Whether the driver has not had its turn; from now on it has."""
@@ -129,6 +131,9 @@ class _Turn(Job):
             getattr(self.driver, self.turns.act)()
         finally:
             _current.set(None)
+
+    def deadline(self) -> float:
+        return self.turns.deadline(self.driver)
 
     def ended(self, error: BaseException | None) -> Iterable[Job]:
         if error is not None:

@@ -43,7 +43,7 @@ def make_drivers(config: ExporterConfigV1Alpha1) -> Made:
     planned = config.plan()
     making = _Making()
     jobs = [_Making.Job(making, names, plan) for names, plan in _children_first(planned, ())]
-    Round(jobs, DRIVER_LIFE, patience=DRIVER_LIFE).run()
+    Round(jobs, patience=DRIVER_LIFE).run()
     try:
         if making.failure is not None:
             raise making.failure

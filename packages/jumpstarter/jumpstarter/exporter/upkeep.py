@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from anyio import Event, move_on_after
 
 from ..common.exceptions import DeviceFaultyError
-from ..common.limits import DRIVER_LIFE, RETRY_WAIT
+from ..common.limits import RETRY_WAIT
 from ..driver.base import Driver
 from ..driver.identity import has_identity, identity_of
 from ..driver.rounds import Job, Round
@@ -116,7 +116,7 @@ class Upkeep:
         """Take the devices of all drivers; returns those that could not say which theirs is."""
         questions = [_Question(driver, path) for path, driver in _walk(self._root) if has_identity(driver)]
         if questions:
-            Round(list[Job](questions), DRIVER_LIFE).run()
+            Round(list[Job](questions)).run()
         for question in questions:
             if question.identity is not None:
                 self._take(question.driver, question.path, question.identity)
