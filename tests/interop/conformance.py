@@ -35,6 +35,9 @@ AT_A_TIME = 2
 
 PACKAGES = re.findall(r"^jumpstarter-driver-(\S+)==", (PINS / "conformance.txt").read_text(), flags=re.MULTILINE)
 
+CONCURRENT = {"can": ["jumpstarter_driver_can.driver:Can"]}
+"""Drivers that need `concurrent: true` in a configuration for our core, by package: one call waits for another's."""
+
 Outcomes = dict[str, str]
 """What became of each test: one of KINDS, by its name."""
 
@@ -55,7 +58,8 @@ def run(core: str, python: Path, package: str) -> Outcomes:
         plugins: list[str] = []
         if core == "ours":
             variables["PYTHONPATH"] = os.pathsep.join(map(str, (ROOT / "packages/jumpstarter", HERE / "bench")))
-            plugins = ["-p", "allow_loopback"]
+            plugins = ["-p", "as_configured"]
+            variables["CONFORMANCE_CONCURRENT"] = ",".join(CONCURRENT.get(package, ()))
         report = Path(folder) / "report.xml"
         options = ["-q", "-p", "no:cacheprovider", "-o", "addopts=", "--timeout", "60", f"--junitxml={report}"]
         command = [str(python), "-m", "pytest", "--pyargs", module, "-s", *plugins, *options]
@@ -107,12 +111,18 @@ def load() -> dict[str, dict[str, Outcomes]]:
 
 def table(data: dict[str, dict[str, Outcomes]], reasons: dict[str, str]) -> str:
     """The table, and each test that does worse on our core, with the reason."""
+    named = [path.replace(":", ".") for paths in CONCURRENT.values() for path in paths]
+    classes = ", ".join(f"`{path}`" for path in named)
     lines = [
         "# Conformance",
         "",
         f"The tests in the driver packages of release {RELEASE}, on its own core and on ours: "
         "passed/failed/errors/skipped.",
         "Written by `scripts/conformance --write`; the reasons are in `conformance_reasons.json`.",
+        "",
+        f"On our core, {classes} {'has' if len(named) == 1 else 'have'} `concurrent: true`, as a configuration would say: "
+        "in the public release the methods of one driver run at once, here one at a time unless it is said. "
+        "These drivers wait in one call for what another one sends.",
         "",
         "| package | public core | our core | worse on ours | better on ours |",
         "|---|---|---|---|---|",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
+from anyio import sleep
 from anyio.abc import ObjectStream
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams.common import create_memory_stream
@@ -24,6 +26,37 @@ class Lamp(Driver):
     @export
     def process(self) -> int:
         return os.getpid()
+
+
+@dataclass(kw_only=True)
+class Pipe(Driver):
+    """One call waits for what another one brings, as drivers of the public release may."""
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.given = Queue[str]()
+
+    @export
+    def get(self) -> str:
+        return self.given.get(timeout=20)
+
+    @export
+    async def get_async(self) -> str:
+        while self.given.empty():
+            await sleep(0.01)
+        return self.given.get()
+
+    @export
+    def items(self) -> Iterator[str]:
+        yield self.given.get(timeout=20)
+
+    @export
+    def put(self, text: str) -> None:
+        self.given.put(text)
 
 
 @dataclass(kw_only=True)

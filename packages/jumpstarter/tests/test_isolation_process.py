@@ -75,6 +75,23 @@ def test_it_is_used_as_any_other_driver() -> None:
     wait_for(lambda: not is_alive(one) and not is_alive(two))
 
 
+@pytest.mark.parametrize("isolate", ["process", None])
+def test_methods_of_a_driver_run_at_once_where_its_entry_says_so(isolate: str | None) -> None:
+    pipe = {"type": "crashdrivers.Pipe", "isolate": isolate, "concurrent": True}
+    with serving(pipe=pipe) as client, ThreadPoolExecutor() as pool:
+        waiting = {
+            method: pool.submit(call)
+            for method, call in {
+                "get": lambda: client.pipe.call("get"),
+                "get_async": lambda: client.pipe.call("get_async"),
+                "items": lambda: next(client.pipe.streamingcall("items")),
+            }.items()
+        }
+        for _ in waiting:
+            client.pipe.call("put", "x")
+        assert {method: call.result(20) for method, call in waiting.items()} == dict.fromkeys(waiting, "x")
+
+
 def test_files_that_a_client_offers_are_passed_on() -> None:
     async def size(client: Any, data: bytes) -> int:
         near, far = create_memory_stream()

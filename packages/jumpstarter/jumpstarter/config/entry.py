@@ -53,6 +53,10 @@ class ExporterConfigV1Alpha1DriverInstance:
         default=None,
         metadata=key(help="process: it runs in a process of its own, and takes no other along when it crashes."),
     )
+    concurrent: bool = field(
+        default=False,
+        metadata=key(help="All methods of the driver may run at once; otherwise those that it marks."),
+    )
     place: Place | None = field(default=None, repr=False, compare=False, metadata=key(internal=True))
     """Where it was read from; None if it was made in Python."""
 
@@ -142,7 +146,7 @@ def _check_keys(content: Mapping[Any, Any], place: Place, problems: Problems) ->
         other = "type" if "type" in kinds else "children"
         problems.add(place / "ref", f"'ref' and {other!r} exclude each other; remove one of them")
         return False
-    of_drivers = ("config", "methods_description", "required", "isolate")
+    of_drivers = ("config", "methods_description", "required", "isolate", "concurrent")
     meaningless = {"type": (), "ref": _KEYS, "children": of_drivers}[kinds[0]]
     for name in content:
         if name in meaningless and name != kinds[0]:

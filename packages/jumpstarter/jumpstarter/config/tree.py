@@ -34,8 +34,8 @@ class Plan:
     arguments: dict[str, Any]
     place: Place
     children: dict[str, Plan]
-    required: bool = False
-    """The exporter does not start without its device."""
+    entry: Entry
+    """What it is made of."""
 
     isolated: Entry | None = None
     """What to make in a process of its own, with what is below it."""
@@ -45,6 +45,15 @@ class Plan:
 
     def make(self, children: dict[str, Driver]) -> Driver:
         """Make the driver itself. Raises what its constructor does."""
+        driver = self._make(children)
+        self.mark(driver)
+        return driver
+
+    def mark(self, driver: Driver) -> None:
+        """Note at what was made, or stands for it, how the exporter is to run it, and the parts that came with it."""
+        _mark(driver, self.entry, parts=self.isolated is not None)
+
+    def _make(self, children: dict[str, Driver]) -> Driver:
         if self.isolated is not None:
             from ..isolation import isolated
 
@@ -56,6 +65,14 @@ class Plan:
         if signature_of(self.cls).takes("children"):
             given["children"] = dict(children)
         return self.cls(**given)
+
+
+def _mark(driver: Driver, entry: Entry, *, parts: bool) -> None:
+    if entry.concurrent:
+        vars(driver)["concurrent_calls"] = True
+    for name, child in entry.children.items() if parts else ():
+        if name in driver.children:
+            _mark(driver.children[name], child, parts=True)
 
 
 def plan(root: Entry, export: Place | None = None, problems: Problems | None = None) -> Plan:
@@ -110,10 +127,10 @@ class _Planner:
         given = self._arguments(cls, entry, place)
         made = {name: child for name, child in children.items() if child is not None}
         if entry.isolate is None:
-            return Plan(cls, given, place, made, required=entry.required)
+            return Plan(cls, given, place, made, entry)
         if problem := _cannot_isolate(entry):
             self.problems.add(place / "isolate", problem)
-        return Plan(cls, given, place, {}, required=entry.required, isolated=replace(entry, isolate=None))
+        return Plan(cls, given, place, {}, entry, isolated=replace(entry, isolate=None))
 
     def _class(self, entry: Entry, place: Place) -> type[Driver] | None:
         if entry.type is not None:

@@ -43,6 +43,9 @@ class Driver(Metadata, metaclass=ABCMeta):
     call_timeout: ClassVar[float] = CALL_TIMEOUT
     """Seconds that a call of these drivers may take, where the method or the client says nothing else."""
 
+    concurrent_calls: ClassVar[bool] = False
+    """Whether all methods may run at once, as if each were marked `concurrent`; an entry of a configuration can set it."""
+
     children: dict[str, Driver] = field(default_factory=dict["str", "Driver"])
     """Drivers below this one, by name."""
 

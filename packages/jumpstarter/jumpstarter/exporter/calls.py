@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from ..driver.base import Driver
 from ..driver.calls import Call, running
+from ..driver.decorators import Options
 from ..driver.table import ExportedMethod
 from .deadlines import Deadlines
 from .items import Ahead, Steps, iterate
@@ -51,7 +53,7 @@ class Calls:
     async def call(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> Any:
         """The result of a method. Raises CallTimeoutError when its time is over, and what the method raises."""
         args, kwargs = arguments
-        options, call = method.options, Call(driver, method.name)
+        options, call = _options(driver, method), Call(driver, method.name)
         function = partial(method.function, *args, **kwargs)
         worker = self.worker(driver)
         with self._deadlines.within(options.timeout or driver.call_timeout):
@@ -69,7 +71,7 @@ class Calls:
     async def batches(self, driver: Driver, method: ExportedMethod, arguments: Arguments) -> AsyncGenerator[list[Any]]:
         """The items of a generator, those together that are there together. It ends when this one is closed."""
         args, kwargs = arguments
-        call, options, ahead = Call(driver, method.name), method.options, Ahead()
+        call, options, ahead = Call(driver, method.name), _options(driver, method), Ahead()
         if not method.is_async:
             steps = Steps(partial(method.function, *args, **kwargs), ahead)
             async with ahead.producing(steps.run(self.worker(driver), call, options)):
@@ -123,3 +125,8 @@ class Calls:
         _, error = await asyncio.shield(job)  # it goes on when the caller does not
         if error is not None:
             raise told(error)
+
+
+def _options(driver: Driver, method: ExportedMethod) -> Options:
+    """How calls of a method of this driver are run."""
+    return replace(method.options, concurrent=True) if driver.concurrent_calls else method.options

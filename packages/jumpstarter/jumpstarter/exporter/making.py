@@ -52,7 +52,7 @@ def make_drivers(config: ExporterConfigV1Alpha1) -> Made:
     except BaseException:
         making.close()
         raise
-    return Made(root, frozenset(".".join(names) for names, plan in _children_first(planned, ()) if plan.required))
+    return Made(root, frozenset(".".join(names) for names, plan in _children_first(planned, ()) if plan.entry.required))
 
 
 def _children_first(planned: Plan, names: Names) -> Iterator[tuple[Names, Plan]]:
@@ -116,7 +116,7 @@ class _Making:
                 making.failure = construction_error(plan, error)
                 making.failure.__cause__ = error
                 return None
-            if plan.required:
+            if plan.entry.required:
                 making.failure = required_error(path, error)
                 return None
             if missing and self._pending is None:
@@ -130,7 +130,9 @@ class _Making:
                         raise _needing(still_missing, e) from None
                     raise
 
-            return stand_in(plan.cls, plan.arguments, self._children, make, error, self._pending)
+            stands_in = stand_in(plan.cls, plan.arguments, self._children, make, error, self._pending)
+            plan.mark(stands_in)
+            return stands_in
 
     def close(self, drivers: Iterable[Driver] | None = None) -> None:
         """Close what was made, the last first."""
