@@ -67,6 +67,8 @@ class FakeController:
         self.state = LabState()
         self.router = FakeRouter(certificate, key)
         self.calls: list[Call] = []
+        self.refused: list[float] = []
+        """When a token was refused, on the monotonic clock."""
         self.faults: dict[str, Callable[[Any], None]] = {}
         """By method: what is done with the context of a call before it is served."""
         self.dial_patience = 30.0
@@ -260,6 +262,7 @@ class FakeController:
         if given["jumpstarter-namespace"][0] != NAMESPACE or token is None:
             abort(context, Code.UNAUTHENTICATED, f"{name} is not known")
         if authorization[7:] != token:
+            self.refused.append(time.monotonic())
             abort(context, Code.UNAUTHENTICATED, "token is invalid or has expired")
         return name
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from base64 import b64decode
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +16,7 @@ import pytest
 from jumpstarter.client.errors import DriverError
 from jumpstarter.client.exceptions import LeaseError
 from jumpstarter.common.backoff import Backoff
-from jumpstarter.common.limits import CONTROLLER_RETRY
+from jumpstarter.common.limits import CONTROLLER_RETRY, REFUSALS
 from leasebench import wait_for
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def test_a_status_stream_that_ends_at_once_is_no_flood(bench: LeaseBench, contro
         seconds = 6
         time.sleep(seconds)
         assert 1 <= controller.count("Status") - before <= seconds
-        assert exporter.cpu() - cpu < 0.05 * seconds
+        assert exporter.cpu() - cpu < 0.01 * seconds
         controller.heal()
         controller.lease("board1", "alice")
         controller.wait_status("board1", "LEASE_READY", 15)
@@ -246,6 +247,9 @@ def test_a_revoked_token_ends_the_exporter_in_a_safe_state_without_a_flood(
         assert status == 77
         assert exporter.is_off()
         assert any("does not accept the token" in line for line in exporter.lines)
+    attempts = controller.refused
+    assert 1 < len(attempts) <= REFUSALS
+    assert all(later - earlier > CONTROLLER_RETRY[0] / 2 for earlier, later in pairwise(attempts))
 
 
 def test_a_token_that_is_refused_for_a_moment_ends_nothing(bench: LeaseBench, controller: FakeController):
@@ -322,6 +326,7 @@ def code_of(error: Any) -> grpc.StatusCode:
 # ends of leases
 
 
+@pytest.mark.alone
 def test_a_call_of_the_last_holder_is_over_before_the_next_lease_begins(bench: LeaseBench, controller: FakeController):
     controller.add_client("bob")
     with bench.exporter() as exporter:
@@ -342,6 +347,8 @@ def test_a_call_of_the_last_holder_is_over_before_the_next_lease_begins(bench: L
                 controller.end_lease("first")
                 controller.lease("board1", "bob", name="second")
             ended = time.monotonic()
+            exporter.wait_event("wait_async ended by CancelledError", 5)
+            assert time.monotonic() - ended < 1
             with bench.leased(lease="second", client="bob") as (_, other):
                 other.call("on")
             thread.join(10)
@@ -364,6 +371,7 @@ def test_a_lease_that_ends_in_a_hook_ends_the_hook(bench: LeaseBench, controller
         assert controller.statuses("board1")[-2:] == ["AFTER_LEASE_HOOK", "AVAILABLE"]
 
 
+@pytest.mark.alone
 def test_a_lease_that_ends_under_a_stream_ends_the_stream(bench: LeaseBench, controller: FakeController):
     with bench.exporter() as exporter:
         controller.lease("board1", "alice", name="one")
@@ -372,7 +380,10 @@ def test_a_lease_that_ends_under_a_stream_ends_the_stream(bench: LeaseBench, con
             with board.stream("connect") as stream:
                 stream.send(b"x")
                 assert stream.receive() == b"x"
+                ended = time.monotonic()
                 controller.end_lease("one")
+                exporter.wait_event("connect ended by CancelledError", 5)
+                assert time.monotonic() - ended < 1
                 with pytest.raises(Exception, match=r"ended|broken|closed|gone|lost"):
                     stream.receive()
         wait_for(exporter.is_off, 5)
@@ -404,6 +415,7 @@ def test_nobody_gets_in_once_the_lease_has_ended(bench: LeaseBench, controller: 
             pass
 
 
+@pytest.mark.alone
 def test_a_client_that_is_killed_leaves_no_stream_and_the_lease_ends_in_a_safe_state(
     bench: LeaseBench, controller: FakeController
 ):
@@ -422,7 +434,7 @@ def test_a_client_that_is_killed_leaves_no_stream_and_the_lease_ends_in_a_safe_s
             killed = time.monotonic()
             process.kill()
             exporter.wait_event("count ended", 5)
-            assert time.monotonic() - killed < 5
+            assert time.monotonic() - killed < 1
         controller.end_lease("one", "Expired")
         wait_for(exporter.is_off, 5)
         controller.wait_status("board1", "AVAILABLE")

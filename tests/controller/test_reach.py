@@ -94,7 +94,7 @@ def test_a_port_that_speaks_something_else(bench: LeaseBench):
         status, said, seconds = told(bench, misdirected(bench, port))
     assert (status, len(said.splitlines())) == (69, 1)
     assert "does not speak our TLS" in said or "closed the connection" in said
-    assert seconds < 12
+    assert seconds < 10
 
 
 def test_a_port_that_says_nothing(bench: LeaseBench):
@@ -115,7 +115,7 @@ def test_an_authority_that_did_not_sign(
     status, said, seconds = told(bench, file)
     assert (status, len(said.splitlines())) == (69, 1)
     assert "certificate is not trusted" in said
-    assert seconds < 12
+    assert seconds < 10
     assert not controller.calls  # no token went there
 
 
@@ -129,7 +129,7 @@ def test_a_name_that_does_not_resolve(bench: LeaseBench):
     status, said, seconds = told(bench, misdirected(bench, 1, endpoint="controller.invalid:443"))
     assert (status, len(said.splitlines())) == (69, 1)
     assert "host name is not known" in said
-    assert seconds < 12
+    assert seconds < 10
 
 
 def test_an_exporter_tells_of_an_authority_that_did_not_sign_and_tries_again(
@@ -208,6 +208,7 @@ def test_a_channel_is_made_of_a_configuration_s_parts(bench: LeaseBench, control
 # many at once
 
 
+@pytest.mark.alone
 def test_many_clients_reconnect_at_once(bench: LeaseBench, controller: FakeController):
     with bench.exporter() as exporter, bench.leased() as (lease, board), lease.serve_unix() as path:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
@@ -230,7 +231,7 @@ def test_many_clients_reconnect_at_once(bench: LeaseBench, controller: FakeContr
                 controller.router.start()
                 started = time.monotonic()
                 assert all(pool.map(ask, channels))
-                assert time.monotonic() - started < 45  # 15 s on a machine that is not shared by both ends
+                assert time.monotonic() - started < 15
             assert board.call("look") >= 0
         finally:
             for channel in channels:

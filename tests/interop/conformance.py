@@ -120,8 +120,8 @@ def table(data: dict[str, dict[str, Outcomes]], reasons: dict[str, str]) -> str:
         "passed/failed/errors/skipped.",
         "Written by `scripts/conformance --write`; the reasons are in `conformance_reasons.json`.",
         "",
-        f"On our core, {classes} {'has' if len(named) == 1 else 'have'} `concurrent: true`, as a configuration would say: "
-        "in the public release the methods of one driver run at once, here one at a time unless it is said. "
+        f"With `concurrent: true` on our core, as a configuration would say: {classes}. "
+        "In the public release the methods of one driver run at once, here one at a time unless it is said. "
         "These drivers wait in one call for what another one sends.",
         "",
         "| package | public core | our core | worse on ours | better on ours |",

@@ -46,9 +46,10 @@ class Pipe(Driver):
 
     @export
     async def get_async(self) -> str:
-        while self.given.empty():
+        while True:
             await sleep(0.01)
-        return self.given.get()
+            if not self.given.empty():
+                return self.given.get()
 
     @export
     def items(self) -> Iterator[str]:

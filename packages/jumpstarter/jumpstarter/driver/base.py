@@ -44,7 +44,7 @@ class Driver(Metadata, metaclass=ABCMeta):
     """Seconds that a call of these drivers may take, where the method or the client says nothing else."""
 
     concurrent_calls: ClassVar[bool] = False
-    """Whether all methods may run at once, as if each were marked `concurrent`; an entry of a configuration can set it."""
+    """Whether all methods may run at once, as if each were marked `concurrent`; `concurrent` of an entry sets it."""
 
     children: dict[str, Driver] = field(default_factory=dict["str", "Driver"])
     """Drivers below this one, by name."""
