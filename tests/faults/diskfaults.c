@@ -2,7 +2,7 @@
  *
  * DISK_PATH   part of the path of the files and devices that have the fault
  * DISK_FAULT  "pwrite ERRNO OFFSET", "pread ERRNO OFFSET": fails from that byte on; "fsync ERRNO"; "flip 0 OFFSET": one bit
- *             of that byte is written wrongly
+ *             of that byte is written wrongly; "short 0 0": about half of what is asked for is written
  * DISK_SLOW   microseconds that each write takes
  */
 #define _GNU_SOURCE
@@ -47,6 +47,7 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
         errno = error;
         return -1;
     }
+    if (fault("short", &error, &offset) && size > 4096) return real(fd, data, size / 8192 * 4096, at);
     if (fault("flip", &error, &offset) && at <= offset && offset < at + (long long)size) {
         void *copy;
         if (posix_memalign(&copy, 4096, size)) return -1;

@@ -6,108 +6,26 @@ Disks fail by a library that is preloaded into the exporter; see diskfaults.c.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import Bench, descriptors, threads, wait_for
+from flashbench import MIB, Flashing, assert_kept_back, family, file_digest, is_writing, j, result_of
+from jumpstarter_driver_storage.blocks import WINDOW, WINDOWS
+from processes import descriptors, threads, wait_for
 from proxy import proxying
 
 if TYPE_CHECKING:
     from tests.conftest import Lab
 
-MIB = 1 << 20
-TCP = ("--tls-grpc-listener", "0", "--tls-grpc-insecure")
-
-CONFIG = """\
-apiVersion: jumpstarter.dev/v1alpha1
-kind: ExporterConfig
-metadata:
-  namespace: default
-  name: {{name}}
-export:
-  storage:
-    type: jumpstarter_driver_storage.driver.FileStorage
-    config:
-      path: {medium}
-  power:
-    type: jumpstarter_driver_power.driver.MockPower
-"""
-
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc) for the faults of disks")
 
-Flashing = Callable[..., AbstractContextManager[Bench]]
-
-
-@pytest.fixture
-def medium(lab: Lab) -> Path:
-    return lab.directory / "medium.img"
-
-
-@pytest.fixture
-def image(lab: Lab) -> Path:
-    """An image of 24 MiB without zeros."""
-    path = lab.directory / "image"
-    path.write_bytes(os.urandom(24 * MIB))
-    return path
-
-
-@pytest.fixture
-def flashing(lab: Lab, medium: Path, request: pytest.FixtureRequest) -> Flashing:
-    """Start an exporter of the medium: `flashing(*options, fault=..., slow=microseconds)`."""
-
-    @contextmanager
-    def started(*options: str, fault: str = "", slow: int = 0) -> Generator[Bench]:
-        faults: dict[str, str] = {}
-        if fault or slow:
-            faults = {"LD_PRELOAD": str(request.getfixturevalue("disk_faults")), "DISK_PATH": medium.name}
-            faults |= ({"DISK_FAULT": fault} if fault else {}) | ({"DISK_SLOW": str(slow)} if slow else {})
-        config = lab.write("flashing", CONFIG.format(medium=medium))
-        with lab.exporter(*options, config=config, **faults) as exporter:
-            yield Bench(lab, exporter, lab.directory / "record")
-
-    return started
-
-
-def j(bench: Bench, *arguments: str | Path, timeout: float = 60, address: str | None = None) -> tuple[int, str, str]:
-    """Run `j storage`; returns status, stdout, and the error."""
-    done = subprocess.run(
-        ["j", "storage", *map(str, arguments)],
-        env=bench.environment(address),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("j: ")]
-    return done.returncode, done.stdout, "\n".join(errors)
-
-
-def result_of(output: str) -> dict[str, object]:
-    return json.loads(output)
-
-
-def assert_kept_back(bench: Bench, medium: Path) -> None:
-    """The medium is with the host, marked, does not go to the device, and would not boot."""
-    status, out, _ = j(bench, "state")
-    assert (status, out) == (0, "host\n")
-    status, _, error = j(bench, "dut")
-    assert status == 70
-    assert "the medium is incomplete" in error
-    if medium.exists():
-        with medium.open("rb") as file:
-            assert not file.read(MIB).strip(b"\0"), "the start of the medium is not clear"
+carried = pytest.mark.parametrize("transport", ["unix", "tls"])
 
 
 @needs_compiler
@@ -139,11 +57,12 @@ def test_a_disk_that_fails_is_named_and_the_medium_stays(
 
 
 @needs_compiler
-def test_without_a_fault_the_same_way_works(flashing: Flashing, image: Path, medium: Path) -> None:
-    with flashing(slow=1) as bench:
+@pytest.mark.parametrize("fault", ["", "short 0 0"], ids=["none", "short writes"])
+def test_without_a_fault_the_same_way_works(flashing: Flashing, image: Path, medium: Path, fault: str) -> None:
+    with flashing(slow=1, fault=fault) as bench:
         status, out, error = j(bench, "flash", image, "--output", "json")
         assert status == 0, error
-        assert result_of(out)["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+        assert result_of(out)["sha256"] == file_digest(image)
         assert medium.read_bytes() == image.read_bytes()
         assert j(bench, "state")[1] == "dut\n"
 
@@ -152,15 +71,12 @@ SLOW = 400_000
 """Microseconds of a write of 4 MiB, so that a flash is still on its way when something happens."""
 
 
-def is_writing(medium: Path) -> Callable[[], bool]:
-    return lambda: medium.exists() and medium.stat().st_size > 5 * MIB
-
-
 @needs_compiler
+@carried
 def test_a_killed_client_leaves_the_medium_marked_and_the_exporter_clean(
-    flashing: Flashing, image: Path, medium: Path
+    flashing: Flashing, image: Path, medium: Path, transport: str
 ) -> None:
-    with flashing(slow=SLOW) as bench:
+    with flashing(transport, slow=SLOW) as bench:
         j(bench, "state")
         before = len(descriptors(bench.pid)), threads(bench.pid)
         with bench.client("j", "storage", "flash", str(image)) as client:
@@ -186,8 +102,11 @@ def test_a_cancelled_flash_ends_within_two_seconds(flashing: Flashing, image: Pa
 
 
 @needs_compiler
-def test_an_exporter_that_is_killed_leaves_a_mark_and_what_came(flashing: Flashing, image: Path, medium: Path) -> None:
-    with flashing(slow=SLOW) as bench, bench.client("j", "storage", "flash", str(image)) as client:
+@carried
+def test_an_exporter_that_is_killed_leaves_a_mark_and_what_came(
+    flashing: Flashing, image: Path, medium: Path, transport: str
+) -> None:
+    with flashing(transport, slow=SLOW) as bench, bench.client("j", "storage", "flash", str(image)) as client:
         wait_for(is_writing(medium), 30)
         for pid in family(bench.pid):
             os.kill(pid, 9)
@@ -204,21 +123,17 @@ def test_an_exporter_that_is_killed_leaves_a_mark_and_what_came(flashing: Flashi
         assert j(bench, "state")[1] == "dut\n"
 
 
-def family(pid: int) -> list[int]:
-    """A process and those that it started, the youngest first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [*(one for child in children for one in family(int(child))), pid]
+SENT_AHEAD = WINDOWS * WINDOW
+"""Bytes that a client sends at most before the exporter has kept them: what a broken connection can cost."""
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_a_flash_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab, medium: Path) -> None:
-    size = int(os.environ.get("JMP_TEST_RESUME_MIB", "512")) * MIB
+def cut_and_go_on(flashing: Flashing, lab: Lab, medium: Path, transport: str, size: int) -> int:
+    """Cut a flash after 60 % of the bytes, and flash again; returns how many bytes came then."""
     image = lab.directory / "large"
     with image.open("wb") as file:
         for _ in range(size // MIB):
             file.write(os.urandom(MIB))
-    with flashing(*TCP) as bench, proxying(bench.address) as proxy:
+    with flashing(transport) as bench, proxying(bench.address) as proxy:
         proxy.cut_after(size * 60 // 100)
         status, _, error = j(bench, "flash", image, "--verify", "off", address=proxy.address)
         assert status == 69, error
@@ -229,19 +144,26 @@ def test_a_flash_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab,
         assert result["sha256"] == file_digest(image)
         received = result["received"]
         assert isinstance(received, int)
-        assert received < size * 41 // 100
+    assert received < size * 40 // 100 + SENT_AHEAD + size // 500  # the rest: frames and digests
+    return received
 
 
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_flash_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab, medium: Path) -> None:
+    size = int(os.environ.get("JMP_TEST_RESUME_MIB", "512")) * MIB
+    assert cut_and_go_on(flashing, lab, medium, "tcp", size) < size * 41 // 100
+
+
+def test_a_flash_over_tls_goes_on_where_the_network_was_cut(flashing: Flashing, lab: Lab, medium: Path) -> None:
+    cut_and_go_on(flashing, lab, medium, "tls", 48 * MIB)
 
 
 @pytest.mark.parametrize("at", [300_000, 1_500_003, 4_000_001])
 def test_a_bit_that_flips_on_the_way_is_never_silent(flashing: Flashing, lab: Lab, medium: Path, at: int) -> None:
     image = lab.directory / "small"
     image.write_bytes(os.urandom(6 * MIB))
-    with flashing(*TCP) as bench:
+    with flashing("tcp") as bench:
         with proxying(bench.address) as proxy:
             proxy.flip_at(at)
             status, _, error = j(bench, "flash", image, "--verify", "off", address=proxy.address)
@@ -255,7 +177,7 @@ def test_a_bit_that_flips_on_the_way_is_never_silent(flashing: Flashing, lab: La
 def test_a_slow_network_is_no_time_out(flashing: Flashing, lab: Lab, medium: Path) -> None:
     image = lab.directory / "small"
     image.write_bytes(os.urandom(320_000))
-    with flashing(*TCP) as bench, proxying(bench.address) as proxy:
+    with flashing("tcp") as bench, proxying(bench.address) as proxy:
         proxy.rate = 64_000
         status, _, error = j(bench, "flash", image, address=proxy.address)
         assert status == 0, error
@@ -266,7 +188,7 @@ def test_a_slow_network_is_no_time_out(flashing: Flashing, lab: Lab, medium: Pat
 @pytest.mark.timeout(90)
 def test_a_client_that_vanishes_is_noticed(flashing: Flashing, lab: Lab, image: Path, medium: Path) -> None:
     with (
-        flashing(*TCP) as bench,
+        flashing("tcp") as bench,
         proxying(bench.address) as proxy,
         bench.client("j", "storage", "flash", str(image), address=proxy.address) as client,
     ):
@@ -299,7 +221,3 @@ def test_a_full_disk_is_named(flashing: Flashing, lab: Lab, image: Path) -> None
             assert_kept_back(bench, small)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-if sys.platform != "linux":
-    collect_ignore = ["test_flashing.py"]

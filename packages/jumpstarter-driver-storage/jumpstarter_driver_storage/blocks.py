@@ -26,11 +26,12 @@ from .cache import BlockCache
 from .common import BLOCK
 from .images import ZERO_DIGEST, Data, ImageError
 
-WINDOW = 2 << 20
+WINDOW = 1 << 20
 """Bytes of a window: what is in memory at once, times WINDOWS."""
 
 WINDOWS = 4
-"""Windows that are announced ahead of their data."""
+"""Windows that are announced ahead of their data: the client sends no data of a window before the exporter has kept all
+that lies as many windows before it, so that a connection that breaks costs at most these."""
 
 HEADER = struct.Struct(">cI")
 LENGTH = struct.Struct(">I")

@@ -233,6 +233,11 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         except (BrokenResourceError, ClosedResourceError) as e:
             reason = str(e.__cause__ or e) or "the client went away"
             raise StorageError(f"{tracker.stage} stopped after {tracker.done} bytes: {reason}", "write it again") from e
+        except MemoryError as e:
+            raise StorageError(
+                f"{tracker.stage} stopped after {tracker.done} bytes: the exporter has no memory left",
+                "end other programs on its host, or give it more, and write it again",
+            ) from e
         finally:
             tracker.is_over = True
             self._tracker = None

@@ -161,7 +161,10 @@ def exit_soon(status: int) -> None:
 
     watchdog = Timer(_PATIENCE, exit_at_once, [status])
     watchdog.daemon = True
-    watchdog.start()
+    try:
+        watchdog.start()
+    except RuntimeError:  # without memory for a thread, there is none to wait for others either
+        exit_at_once(status)
 
 
 def _tell(status: int) -> None:
