@@ -165,4 +165,6 @@ def _text(what: str, result: TransferResult | None) -> str:
         parts.append(f"sha256 {result.sha256}")
     if what == "wrote":
         parts.append(f"read back: {result.verify}")
+        if result.recoveries:
+            parts.append(f"lost and brought back {result.recoveries} times on the way")
     return ", ".join([*parts, f"{result.seconds:.1f} s"])

@@ -116,6 +116,9 @@ class TransferResult:
     verify: Verify = "off"
     """How much was read back and found to be right."""
 
+    recoveries: int = 0
+    """How often the medium was lost and brought back meanwhile; all of it was read back then."""
+
     stages: dict[str, StageResult] = field(default_factory=dict[str, StageResult])
 
     @classmethod
@@ -129,7 +132,7 @@ class TransferResult:
             for name, stage in dict(given.pop("stages", {})).items()
         }
         known = {f.name for f in fields(cls)}
-        for name in ("bytes", "written", "received"):
+        for name in ("bytes", "written", "received", "recoveries"):
             if name in given:
                 given[name] = int(given[name])
         return cls(**{name: item for name, item in given.items() if name in known}, stages=stages)

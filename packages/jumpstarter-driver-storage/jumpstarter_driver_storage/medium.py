@@ -1,6 +1,6 @@
 """A medium that is open for one transfer: a block device of the host, or a file that stands for one.
 
-Everything in here blocks, and belongs into a worker thread. Facts: open(2), blkdev ioctls of linux/fs.h.
+Everything in here blocks, and belongs into a worker thread.
 """
 
 from __future__ import annotations
@@ -11,28 +11,47 @@ import mmap
 import os
 import stat
 import struct
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+from .blockdevices import (
+    BLKFLSBUF,
+    BLKROGET,
+    BLKSSZGET,
+    BLKZEROOUT,
+    HINTS,
+    device_size,
+    disk_sequence,
+    ioctl_int,
+    open_file,
+    reason,
+    reread_partitions,
+    status_of,
+)
 from .common import StorageError, size_text
 from .devices import Rules, check_device
 
 CHUNK = 4 << 20
 """Bytes of one system call; small enough that the slowest card can be cancelled within a second or two."""
 
-UDEV = 5.0
-"""Seconds that udev gets to look at a medium that has just appeared."""
-
 HEAD = 1 << 20
 """Bytes at the start of a medium that are cleared first and written last: what is incomplete does not boot."""
 
-BLKGETSIZE64, BLKSSZGET, BLKROGET = 0x80081272, 0x1268, 0x125E
-BLKZEROOUT, BLKFLSBUF, BLKRRPART, BLKGETDISKSEQ = 0x127F, 0x1261, 0x125F, 0x80081280
+RECOVERIES = 3
+"""How often in a transfer a device is brought back that was lost."""
+
+Revive: TypeAlias = Callable[[int, int], Path | None]
+"""Brings back a device that was lost while a byte was written, for the n-th time, and says where it is then.
+
+None where it is not lost, or cannot be brought back.
+"""
 
 _ZEROS = bytes(CHUNK)
+_LOST = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN, errno.ENOMEDIUM, errno.ENOSPC)
+"""What writing to a device says that has left the bus, depending on when it did."""
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
 
 
@@ -51,16 +70,22 @@ class Extent:
 class Medium:
     """Writes and reads one medium. Its methods raise StorageError, which says at which stage, where, and why."""
 
-    def __init__(self, path: Path, fd: int, *, capacity: int | None, is_device: bool, direct: bool) -> None:
+    def __init__(
+        self, path: Path, fd: int, rules: Rules, *, capacity: int | None, is_device: bool, direct: bool
+    ) -> None:
         self.path = path
         self.capacity = capacity
         """Bytes that it has; None for a file that takes the size of its image."""
         self.is_device = is_device
         self.written = 0
         """Bytes that were written as data."""
+        self.recoveries = 0
+        """How often it was lost and brought back; what it had not written then is to be looked for."""
+        self.revive: Revive | None = None
+        self._rules = rules
         self._fd = fd
         self._direct = direct
-        self._sector = _ioctl_int(fd, BLKSSZGET) if is_device else 4096 if direct else 1
+        self._sector = ioctl_int(fd, BLKSSZGET) if is_device else 4096 if direct else 1
         self._staging = mmap.mmap(-1, CHUNK)
         self._at, self._fill = 0, 0
         self._head = bytearray()
@@ -122,6 +147,7 @@ class Medium:
 
     def spoil(self) -> None:
         """Clear the start again, where that is possible: what is on the medium is not what it should be."""
+        self.revive = None
         with suppress(OSError):
             self._zero(0, min(HEAD, self.size()))
             os.fsync(self._fd)
@@ -171,6 +197,14 @@ class Medium:
         self._pwrite(buffer, first)
 
     def _pwrite(self, view: memoryview, offset: int) -> None:
+        while True:
+            try:
+                self._pwrite_once(view, offset)
+                return
+            except OSError as e:
+                self._bring_back(e, offset)
+
+    def _pwrite_once(self, view: memoryview, offset: int) -> None:
         while view:
             count = os.pwrite(self._fd, view, offset)
             if count == 0:
@@ -189,20 +223,45 @@ class Medium:
             offset, length = offset + part, length - part
 
     def _zero_out(self, offset: int, length: int) -> bool:
-        try:
-            fcntl.ioctl(self._fd, BLKZEROOUT, struct.pack("QQ", offset, length))
-        except OSError as e:
-            if e.errno in _UNSUPPORTED:
-                return False
-            raise
-        return True
+        while True:
+            try:
+                fcntl.ioctl(self._fd, BLKZEROOUT, struct.pack("QQ", offset, length))
+                return True
+            except OSError as e:
+                if e.errno in _UNSUPPORTED:
+                    return False
+                self._bring_back(e, offset)
+
+    def _bring_back(self, error: OSError, offset: int) -> None:
+        """Go on with a device that was lost; raises the error where it was not, or is lost for good."""
+        if self.revive is None or not self.is_device or error.errno not in _LOST or self.recoveries == RECOVERIES:
+            raise error
+        path = self.revive(offset, self.recoveries + 1)
+        if path is None:
+            raise error
+        self.recoveries += 1
+        self.close()
+        again = _opened(path, self._rules, write=True)
+        self.path, self._fd, self._direct, self._sequence = again.path, again._fd, again._direct, again._sequence
+        if again.capacity != self.capacity:
+            raise StorageError(
+                f"write {path} at byte {offset}: the medium that came back has {again.capacity} bytes, and the one "
+                f"before had {self.capacity}",
+                "leave it in until the transfer is done, and write it again",
+            )
+
+    def close(self) -> None:
+        """Let go of it."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _sync(self, stage: str) -> None:
         try:
             os.fsync(self._fd)
         except OSError as e:
             raise StorageError(
-                f"{stage} {self.path}: {_reason(e)} when the data were brought to the medium; "
+                f"{stage} {self.path}: {reason(e)} when the data were brought to the medium; "
                 "what was written may be lost",
                 "write it again, and replace the medium if that fails too",
             ) from e
@@ -259,116 +318,42 @@ class Medium:
             raise
         except OSError as e:
             raise StorageError(
-                f"{stage} {self.path} at byte {offset} ({size_text(offset)}): {_reason(e)}",
-                _HINTS.get(e.errno or 0, ""),
+                f"{stage} {self.path} at byte {offset} ({size_text(offset)}): {reason(e)}",
+                HINTS.get(e.errno or 0, ""),
             ) from e
 
 
-_HINTS = {
-    errno.ENOSPC: "make room, or use a larger medium",
-    errno.EIO: "check the medium, its reader and the cable, and write it again",
-    errno.ENODEV: "the device is gone: plug it in again, and write it again",
-    errno.ENXIO: "the device is gone: plug it in again, and write it again",
-    errno.ENOMEDIUM: "there is no medium in the reader: put it in, and write it again",
-    errno.EROFS: "remove the write protection",
-    errno.EPERM: "the medium does not let itself be written: remove the write protection",
-}
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
-def _ioctl_int(fd: int, request: int, form: str = "i") -> int:
-    return struct.unpack(form, fcntl.ioctl(fd, request, bytes(struct.calcsize(form))))[0]
-
-
-def device_size(fd: int) -> int:
-    """Bytes of an open block device; 0 while it has no medium."""
-    return _ioctl_int(fd, BLKGETSIZE64, "Q")
-
-
-def disk_sequence(fd: int) -> int:
-    """A number that changes with the medium of a device; 0 where the kernel, before 5.15, has none."""
-    with suppress(OSError):
-        return _ioctl_int(fd, BLKGETDISKSEQ, "Q")
-    return 0
-
-
 @contextmanager
-def open_medium(path: Path, *, write: bool, rules: Rules) -> Generator[Medium]:
+def open_medium(path: Path, *, write: bool, rules: Rules, revive: Revive | None = None) -> Generator[Medium]:
     """Open a block device, or a file that stands for one, for one transfer.
 
-    A device is refused unless the rules allow it; see `check_device`. StorageError says why.
+    A device is refused unless the rules allow it; see `check_device`. StorageError says why. One that is lost while it
+    is written is brought back by `revive`, which a driver has that can do that.
     """
-    found = _stat(path, write)
+    medium = _opened(path, rules, write=write)
+    medium.revive = revive
+    try:
+        yield medium
+    finally:
+        medium.close()
+    if medium.is_device and write:
+        reread_partitions(medium.path)
+
+
+def _opened(path: Path, rules: Rules, *, write: bool) -> Medium:
+    found = status_of(path, write)
     is_device = stat.S_ISBLK(found.st_mode)
     if is_device:
         path = path.resolve()
         check_device(path, found.st_rdev, rules, write=write)
     elif found.st_mode and not stat.S_ISREG(found.st_mode):
         raise StorageError(f"{path} is neither a block device nor a file", "name one of the two")
-    fd, direct = _open(path, write, is_device)
+    fd, direct = open_file(path, write, is_device)
     try:
-        yield _medium(path, fd, rules, is_device=is_device, direct=direct, write=write)
-    finally:
+        return _medium(path, fd, rules, is_device=is_device, direct=direct, write=write)
+    except BaseException:
         os.close(fd)
-    if is_device and write:
-        reread_partitions(path)
-
-
-def _stat(path: Path, write: bool) -> os.stat_result:
-    try:
-        return path.stat()
-    except FileNotFoundError as e:
-        if write and path.parent.is_dir() and not path.is_relative_to("/dev"):
-            return os.stat_result((0,) * 10)  # a file that will be made
-        raise StorageError(f"{path} is not there", "check that the medium is plugged in, and the path") from e
-    except OSError as e:
-        raise StorageError(f"{path}: {_reason(e)}") from e
-
-
-def _open(path: Path, write: bool, is_device: bool) -> tuple[int, bool]:
-    """An open file, and whether it passes the page cache by."""
-    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | (os.O_EXCL if is_device else 0)
-    if write and not is_device:
-        flags |= os.O_CREAT
-    for direct in (True, False):
-        try:
-            fd = os.open(path, flags | (os.O_DIRECT if direct else 0), 0o600)
-        except OSError as e:
-            if direct and e.errno == errno.EINVAL:
-                continue
-            raise _not_opened(path, e) from e
-        try:
-            _lock(fd, path)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd, direct
-    raise AssertionError
-
-
-def _lock(fd: int, path: Path) -> None:
-    """Keep udev away from a device, once it has looked at what was plugged in, for which it takes the same lock."""
-    end = time.monotonic() + UDEV
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as e:
-            if time.monotonic() > end:
-                raise StorageError(f"{path} is in use by another program", "wait for it, or end it") from e
-        time.sleep(0.05)
-
-
-def _not_opened(path: Path, error: OSError) -> StorageError:
-    if error.errno == errno.EBUSY:
-        return StorageError(f"{path} is mounted, or in use by another program", "unmount it, or end the other program")
-    if error.errno == errno.ENOMEDIUM:
-        return StorageError(f"{path}: there is no medium in the reader", "put it in, or switch the mux to the host")
-    hint = "give the exporter's user the right to use it" if error.errno in (errno.EACCES, errno.EPERM) else ""
-    return StorageError(f"{path} cannot be opened: {_reason(error)}", hint or _HINTS.get(error.errno or 0, ""))
+        raise
 
 
 def _medium(path: Path, fd: int, rules: Rules, *, is_device: bool, direct: bool, write: bool) -> Medium:
@@ -379,51 +364,6 @@ def _medium(path: Path, fd: int, rules: Rules, *, is_device: bool, direct: bool,
         raise StorageError(
             f"{path} has {size_text(capacity)}, more than max_size_bytes allows", "check that it is the right device"
         )
-    if is_device and write and _ioctl_int(fd, BLKROGET):
+    if is_device and write and ioctl_int(fd, BLKROGET):
         raise StorageError(f"{path} is read-only", "remove the write protection")
-    return Medium(path, fd, capacity=capacity, is_device=is_device, direct=direct)
-
-
-def write_back(path: Path) -> None:
-    """Bring what the system holds back of a block device to its medium. StorageError where that fails."""
-    try:
-        if not stat.S_ISBLK(path.stat().st_mode):
-            return
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return  # without a medium there is nothing to bring
-    try:
-        os.fsync(fd)
-    except OSError as e:
-        raise StorageError(f"flush {path}: {_reason(e)}; what was written may be lost", "write it again") from e
-    finally:
-        os.close(fd)
-
-
-def reread_partitions(path: Path) -> None:
-    """Let the kernel look for partitions again; devices that cannot have any do not mind."""
-    with suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.ioctl(fd, BLKRRPART)
-        finally:
-            os.close(fd)
-
-
-_NOT_READY = (errno.ENOENT, errno.ENOMEDIUM, errno.EIO, errno.ENXIO)
-
-
-def why_not_ready(path: Path) -> str | None:
-    """Why a medium cannot be used yet; None for one that can, and for what will not change by waiting."""
-    try:
-        if not stat.S_ISBLK(path.stat().st_mode):
-            return None
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as e:
-        if e.errno == errno.ENOENT and path.parent.is_dir() and not path.is_relative_to("/dev"):
-            return None  # a file that will be made
-        return _reason(e) if e.errno in _NOT_READY else None
-    try:
-        return None if device_size(fd) else "it has no bytes"
-    finally:
-        os.close(fd)
+    return Medium(path, fd, rules, capacity=capacity, is_device=is_device, direct=direct)

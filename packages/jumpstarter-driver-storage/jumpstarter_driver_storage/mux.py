@@ -15,12 +15,13 @@ from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError
 from jumpstarter.driver import Driver, export
 from jumpstarter.streams.threads import in_thread
 
+from .blockdevices import why_not_ready, write_back
 from .cache import DEFAULT_BYTES
 from .common import VERIFY, Position, Progress, StorageError, TransferResult, Verify, WriteOptions
 from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
-from .medium import Medium, why_not_ready, write_back
+from .medium import Medium, Revive
 from .origins import Credentials, Origins
 from .pipeline import medium_of, new_plan, write_image
 from .reading import read_image
@@ -110,6 +111,14 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         """Called after a medium was written and closed, to wait until it has come to rest."""
         await sleep(self.storage_leeway)
 
+    def revive(self, offset: int, attempt: int) -> Path | None:
+        """Bring back a medium that was lost while the byte at `offset` was written, and return where it is then.
+
+        None where it is not lost, or nothing brings it back, as by default: the write fails then. `attempt` counts from
+        1 in each transfer, which takes no more than RECOVERIES of them. Blocks.
+        """
+        return None
+
     def rules(self) -> Rules:
         """What the medium has to be."""
         return Rules(internal=self.internal, max_size_bytes=self.max_size_bytes, serial=self.device_serial)
@@ -169,7 +178,9 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             open_source(self, src, plan.options, self.cache_bytes, self.origins()) as source,
         ):
             journal = await in_thread(self._journal)
-            async with self._open(write=True) as medium:
+            # without reading back, nobody would know what a medium that came back has lost
+            revive = self.revive if plan.verify != "off" else None
+            async with self._open(write=True, revive=revive) as medium:
                 await in_thread(journal.begin, f"an image that was begun at {datetime.now():%Y-%m-%d %H:%M:%S}")
                 result = await write_image(medium, source, plan, tracker)
             await self.settle()
@@ -243,11 +254,11 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             self._tracker = None
 
     @asynccontextmanager
-    async def _open(self, *, write: bool) -> AsyncGenerator[Medium]:
+    async def _open(self, *, write: bool, revive: Revive | None = None) -> AsyncGenerator[Medium]:
         """The medium at the host, open for one transfer."""
         await in_thread(self.switch, Position.HOST)
         path = await self._ready_medium()
-        async with medium_of(path, write=write, rules=self.rules()) as medium:
+        async with medium_of(path, write=write, rules=self.rules(), revive=revive) as medium:
             yield medium
 
     async def _ready_medium(self) -> Path:

@@ -23,7 +23,7 @@ from jumpstarter.streams.threads import in_thread
 from .common import Stage, TransferResult, Verify, WriteOptions
 from .devices import Rules
 from .images import SPARSE_MAGIC, Bmap, BmapFilter, Data, ImageError, Item, Raw, Sparse, Unfolding
-from .medium import Medium, open_medium
+from .medium import Medium, Revive, open_medium
 from .tracker import Tracker
 from .verification import Expectations, verify
 
@@ -62,9 +62,9 @@ class Plan:
 
 
 @asynccontextmanager
-async def medium_of(path: Path, *, write: bool, rules: Rules) -> AsyncGenerator[Medium]:
+async def medium_of(path: Path, *, write: bool, rules: Rules, revive: Revive | None = None) -> AsyncGenerator[Medium]:
     """`open_medium` for the event loop."""
-    opened = open_medium(path, write=write, rules=rules)
+    opened = open_medium(path, write=write, rules=rules, revive=revive)
     medium = await in_thread(opened.__enter__)
     try:
         yield medium
@@ -92,6 +92,8 @@ async def write_image(medium: Medium, source: Source, plan: Plan, tracker: Track
             await in_thread(medium.finish, size)
             tracker.count(medium.written)
         await in_thread(medium.check_same)
+        if medium.recoveries:
+            plan.verify = "full"  # what it had taken when it was lost may not be on it
         digest = await verify(medium, expected, plan.verify, size, tracker)
         await in_thread(medium.check_same)
     except BaseException:
@@ -105,6 +107,7 @@ async def write_image(medium: Medium, source: Source, plan: Plan, tracker: Track
         received=source.received,
         format=plan.format,
         verify=plan.verify,
+        recoveries=medium.recoveries,
         stages=dict(tracker.results),
     )
 
