@@ -4,6 +4,7 @@ Only drivers of USB devices import this. libusb and pyusb are needed for request
 """
 
 from .host import UsbHost, current_host, use_host
+from .hubs import HubPort
 from .link import INTERFACE, VENDOR, Shared, UsbLink
 from .listing import UsbDevice, UsbInterface
 from .match import UsbMatch, text_of_serial
@@ -11,6 +12,7 @@ from .match import UsbMatch, text_of_serial
 __all__ = [
     "INTERFACE",
     "VENDOR",
+    "HubPort",
     "Shared",
     "UsbDevice",
     "UsbHost",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .listing import UsbDevice, read_device, read_devices
+from .rules import GROUP
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class UsbHost:
     dev: Path = Path("/dev")
     backend: Any = None
     """Backend of pyusb; None: libusb."""
+    store: Callable[[Path, str], object] = Path.write_text
+    """Writes a file of sysfs, which the kernel takes for a command."""
 
     def devices(self) -> list[UsbDevice]:
         """All that is plugged in, hubs included."""
@@ -43,6 +46,25 @@ class UsbHost:
             other for other in self.devices() if other.path.parent == device.path.parent and other.path != device.path
         ]
 
+    def set(self, file: Path, value: str) -> None:
+        """Write a file of sysfs; PermissionError says how to be allowed to, OSError what the kernel refused."""
+        try:
+            self.store(file, value)
+        except PermissionError as e:
+            raise PermissionError(
+                f"no permission to write {file}; give it to group {GROUP} by a rule of `jmp driver udev`"
+            ) from e
+        except OSError as e:
+            raise OSError(f"the kernel refuses {value!r} for {file}: {(e.strerror or str(e)).lower()}") from e
+
+    def restart(self, device: UsbDevice) -> None:
+        """Let the kernel take a device out of use and into use again, with all its drivers; of a hub, all behind it.
+
+        The device keeps its supply. That helps where a driver gave up on it, not where its firmware hangs.
+        """
+        for value in ("0", "1"):
+            self.set(device.path / "authorized", value)
+
     def node(self, device: UsbDevice) -> Path:
         """The file that requests to a device go through, whose permissions decide who may use it."""
         return self.dev / f"bus/usb/{device.bus:03d}/{device.address:03d}"
@@ -56,6 +78,11 @@ class UsbHost:
         """The disks of a device, whole ones."""
         found = device.path.glob(f"{device.port}:*/host*/target*/*/block/*")
         return [self.dev / path.name for path in sorted(found)]
+
+    def is_given_up(self, disk: Path) -> bool:
+        """Whether the kernel has stopped using a disk that did not answer (its SCSI device is offline)."""
+        state = self.sysfs / "class/block" / Path(os.path.realpath(disk)).name / "device/state"
+        return state.exists() and state.read_text().strip() == "offline"
 
     def disk_device(self, disk: Path) -> UsbDevice | None:
         """The USB device that a disk belongs to, whatever link names it; None if it is on no USB."""

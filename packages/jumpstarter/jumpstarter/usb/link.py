@@ -13,11 +13,11 @@ from .host import UsbHost, current_host
 from .listing import UsbDevice
 from .match import UsbMatch
 
-VENDOR = 0x40
-"""Bit of bmRequestType: a request of the vendor's."""
+CLASS, VENDOR = 0x20, 0x40
+"""Bits of bmRequestType: a request of the device's class, or of its vendor's."""
 
-INTERFACE = 0x01
-"""Bit of bmRequestType: it is for an interface; otherwise for the device."""
+INTERFACE, OTHER = 0x01, 0x03
+"""Bits of bmRequestType: it is for an interface, or another part, such as a port of a hub; otherwise for the device."""
 
 _IN = 0x80
 
@@ -69,7 +69,7 @@ class UsbLink:
     def write(
         self, request: int, value: int, data: bytes = b"", *, index: int, to: int, doing: str, timeout: float
     ) -> None:
-        """A control request that brings data to the device. `to` is VENDOR, with INTERFACE or without."""
+        """A control request that brings data to the device. `to` is whose it is, and for what: `VENDOR | INTERFACE`."""
         self._transfer(to, request, value, index, data, doing, timeout)
 
     def read(self, request: int, value: int, length: int, *, index: int, to: int, doing: str, timeout: float) -> bytes:

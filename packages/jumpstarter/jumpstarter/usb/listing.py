@@ -109,7 +109,7 @@ def read_device(link: Path) -> UsbDevice | None:
 
 
 def _interfaces(path: Path) -> Iterator[UsbInterface]:
-    for directory in sorted(path.glob(f"{path.name}:*")):
+    for directory in sorted(path.glob(f"{prefix_of(path.name)}:*")):
         with suppress(FileNotFoundError):
             yield UsbInterface(
                 number=_number(directory / "bInterfaceNumber"),
@@ -118,6 +118,11 @@ def _interfaces(path: Path) -> Iterator[UsbInterface]:
                 protocol=_number(directory / "bInterfaceProtocol"),
                 driver=(directory / "driver").resolve().name if (directory / "driver").exists() else "",
             )
+
+
+def prefix_of(port: str) -> str:
+    """What the names of a device's interfaces begin with: its port, or that of a root hub, which is `1-0` of `usb1`."""
+    return f"{port[3:]}-0" if port.startswith("usb") else port
 
 
 def _number(path: Path, base: int = 16) -> int:
