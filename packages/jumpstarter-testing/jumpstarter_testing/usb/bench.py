@@ -15,9 +15,10 @@ from ..serial import FakeSerial
 from .backend import Attachment, EmulatedBackend
 from .device import EmulatedDevice
 from .dutlink import DutlinkBoard
+from .hub import EmulatedHub
 from .storage import MassStorage
 
-HUB = {"idVendor": "0424", "idProduct": "2640", "product": "USB 2.0 Hub"}
+HUBS, PORTS = 8, 8
 
 
 @dataclass
@@ -67,16 +68,24 @@ class FakeBench:
         self.root = Path(self._folder.name)
         self.backend = EmulatedBackend()
         self.backend.on_driver = self._driver_moved
-        self.host = UsbHost(self.root / "sys", self.root / "dev", self.backend)
+        self.host = UsbHost(self.root / "sys", self.root / "dev", self.backend, self._store)
         self._ports: dict[EmulatedDevice, _Port] = {}
+        self._away: dict[str, EmulatedDevice] = {}
+        """What is plugged in and not on the bus: without a supply, or hanging; by the name of its port."""
         self._lock = threading.RLock()
         self._address = 10
         self.has_cdc_acm = True
         """Whether the kernel has the driver for serial ports of what is plugged in."""
         for folder in ("sys/bus/usb/devices", "sys/class/block", "sys/devices/usb1", "dev"):
             (self.root / folder).mkdir(parents=True)
-        for number in range(8):
-            self._describe(self._hub(number), address=number + 2, **HUB)
+        self.hubs = [self._made_hub(number) for number in range(HUBS)]
+
+    def let_kernel_switch_ports(self) -> None:
+        """Give the hubs the files that Linux has from 6.0 on to switch their ports; before, they are to be asked."""
+        for number in range(HUBS):
+            for port in range(1, PORTS + 1):
+                (folder := self._port_folder(number, port)).mkdir()
+                (folder / "disable").write_text("0\n")
 
     def __enter__(self) -> Self:
         return self
@@ -91,32 +100,48 @@ class FakeBench:
     def plug(self, device: EmulatedDevice, hub: int = 0) -> None:
         """Plug a device into the next free port of a hub, 0 to 7."""
         with self._lock:
-            taken = {port.path.name for port in self._ports.values()}
-            name = next(n for i in range(1, 9) if (n := f"1-{hub + 1}.{i}") not in taken)
-            self._address += 1
-            path = self._hub(hub) / name
-            numbers = (hub + 1, int(name.rpartition(".")[2]))
-            attachment = Attachment(device, 1, self._address, numbers)
-            device.queued.clear()
-            device.powered_up()
-            port = device.port = self._ports[device] = _Port(attachment, path)
-            self._describe(
-                path,
-                address=self._address,
-                idVendor=f"{device.vendor:04x}",
-                idProduct=f"{device.product:04x}",
-                bcdDevice=f"{device.version:04x}",
-                manufacturer=device.manufacturer,
-                product=device.name,
-                serial=device.serial,
-            )
-            for number, triple in device.numbered_interfaces():
-                self._describe_interface(path, number, triple)
-            self._add_functions(device, port)
-            self.backend.attached.append(attachment)
+            taken = {port.path.name for port in self._ports.values()} | self._away.keys()
+            number = next(i for i in range(1, PORTS + 1) if f"1-{hub + 1}.{i}" not in taken)
+            self._appear(device, hub, number)
 
     def unplug(self, device: EmulatedDevice) -> None:
         """Pull a device out; nothing if it is not plugged in."""
+        self._away = {name: other for name, other in self._away.items() if other is not device}
+        self._leave(device)
+
+    def hang(self, device: EmulatedDevice) -> None:
+        """Let a device leave the bus until its supply was cut, as firmware does that has crashed."""
+        with self._lock:
+            self._away[self._ports[device].path.name] = device
+        self._leave(device)
+
+    def watch_supplies(self) -> None:
+        """Let devices come and go with the supply of their ports, which they do here anyway."""
+
+    def _appear(self, device: EmulatedDevice, hub: int, number: int) -> None:
+        self._address += 1
+        path = self._hub(hub) / f"1-{hub + 1}.{number}"
+        attachment = Attachment(device, 1, self._address, (hub + 1, number))
+        device.queued.clear()
+        device.powered_up()
+        port = device.port = self._ports[device] = _Port(attachment, path)
+        self._describe(
+            path,
+            address=self._address,
+            idVendor=f"{device.vendor:04x}",
+            idProduct=f"{device.product:04x}",
+            bcdDevice=f"{device.version:04x}",
+            manufacturer=device.manufacturer,
+            product=device.name,
+            serial=device.serial,
+            authorized="1",
+        )
+        for interface, triple in device.numbered_interfaces():
+            self._describe_interface(path, interface, triple)
+        self._add_functions(device, port)
+        self.backend.attached.append(attachment)
+
+    def _leave(self, device: EmulatedDevice) -> None:
         with self._lock:
             port = self._ports.pop(device, None)
             if port is None:
@@ -134,6 +159,63 @@ class FakeBench:
         if port.pumping is not None and port.pumping is not threading.current_thread():
             port.pumping.join(5)
         device.unplugged()
+
+    # hubs
+
+    def _made_hub(self, number: int) -> EmulatedHub:
+        hub, path = EmulatedHub(PORTS), self._hub(number)
+        self._describe(
+            path,
+            address=number + 2,
+            idVendor=f"{hub.vendor:04x}",
+            idProduct=f"{hub.product:04x}",
+            product=hub.name,
+            authorized="1",
+        )
+        self._describe_interface(path, 0, (9, 0, 0))
+        self.backend.attached.append(Attachment(hub, 1, number + 2, (number + 1,)))
+        hub.is_used = lambda port: (path / f"{path.name}.{port}").exists()
+        hub.on_power = lambda port, on: self._supply_moved(number, port, on)
+        return hub
+
+    def _supply_moved(self, hub: int, number: int, on: bool) -> None:
+        name = f"1-{hub + 1}.{number}"
+        here = next((device for device, port in self._ports.items() if port.path.name == name), None)
+        if not on and here is not None:
+            self.hang(here)
+        elif on and (device := self._away.pop(name, None)) is not None:
+            self._appear(device, hub, number)
+
+    def _store(self, file: Path, value: str) -> None:
+        """What the kernel does when a file of sysfs is written."""
+        if not file.exists():
+            raise FileNotFoundError(2, "No such file or directory", str(file))
+        file.write_text(f"{value}\n")
+        if file.name == "disable":
+            hub, number = self._numbers(file.parent.name.replace("-port", "."))
+            self.hubs[hub].power(number, value == "0")
+            file.write_text(f"{int(number not in self.hubs[hub].powered)}\n")
+        elif file.name == "authorized" and value == "1":
+            self._restart(file.parent.name)
+        elif file.name == "remove":
+            self.hang(next(device for device, port in self._ports.items() if port.path == file.parent))
+
+    def _restart(self, name: str) -> None:
+        """The device there, or all behind the hub there, appears anew, with what hung."""
+        found = {port.path.name: device for device, port in self._ports.items()} | self._away
+        for there, device in found.items():
+            if there == name or there.startswith(f"{name}."):
+                self.unplug(device)
+                self._appear(device, *self._numbers(there))
+
+    def _numbers(self, name: str) -> tuple[int, int]:
+        """Hub, as of `plug`, and port."""
+        hub, _, number = name.removeprefix("1-").partition(".")
+        return int(hub) - 1, int(number)
+
+    def _port_folder(self, hub: int, number: int) -> Path:
+        path = self._hub(hub)
+        return path / f"{path.name}:1.0/{path.name}-port{number}"
 
     def find(self, device: EmulatedDevice) -> UsbDevice | None:
         """The device as it is listed."""
@@ -190,6 +272,8 @@ class FakeBench:
         name = next(n for i in range(26) if (n := f"sd{chr(97 + i)}") not in taken)
         block = folder / "host0/target0:0:0/0:0:0:0/block" / name
         block.mkdir(parents=True)
+        (block / "device").symlink_to("../..")
+        (block / "device/state").write_text("running\n")
         (self.root / "sys/class/block" / name).symlink_to(block)
         port.disk = self.root / "dev" / name
         device.commands = 1
@@ -243,8 +327,6 @@ def _remove(path: Path) -> None:
     gone = path.with_name(f"gone-{path.name}-{time.monotonic_ns()}")
     path.rename(gone)
     for folder, folders, files in os.walk(gone, topdown=False):
-        for name in files:
-            (Path(folder) / name).unlink()
-        for name in folders:
-            (Path(folder) / name).rmdir()
+        for path in (Path(folder) / name for name in (*files, *folders)):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     gone.rmdir()

@@ -67,8 +67,15 @@ class SdWire3(MassStorage):
 
     def __init__(self, card: Path, serial: str = "20120501030900000") -> None:
         super().__init__(card, serial)
+        self.follows_supply = False
+        """The card is at the host while the reader has power, whoever uses it."""
+
+    def unplugged(self) -> None:
+        self.commands = 0
 
     @property
     def side(self) -> str:
         """Where the card is: at the DUT once the device was reset and nobody used the reader since."""
+        if self.follows_supply:
+            return "host" if self.port is not None else "dut"
         return "host" if self.commands else "dut"

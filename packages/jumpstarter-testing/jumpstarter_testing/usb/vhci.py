@@ -166,7 +166,13 @@ class KernelBench:
     def __init__(self) -> None:
         self.host = UsbHost()
         self._plugs: dict[EmulatedDevice, _Plug] = {}
+        self._away: dict[tuple[int, int], EmulatedDevice] = {}
+        """What is plugged in and not on the bus: without a supply, or hanging; by hub and port."""
+        self._dark: dict[tuple[int, int], _Plug | None] = {}
+        """Ports that lost their supply, and what the kernel has there: it must not hear of it that it has left."""
         self._lock = threading.RLock()
+        self._is_over = threading.Event()
+        self._watching: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         if not CONTROLLER.exists():
@@ -179,15 +185,46 @@ class KernelBench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over.set()
+        if self._watching is not None:
+            self._watching.join(PATIENCE)
         for device in list(self._plugs):
             self.unplug(device)
+        for plug in filter(None, self._dark.values()):
+            plug.stop()
 
     def plug(self, device: EmulatedDevice, hub: int = 0) -> None:
         """Plug a device into a free port of a hub, 0 to 7, and wait until the kernel has it."""
         with self._lock:
-            port = next(number for number in range(PORTS) if self._status(hub, number) == NO_DEVICE)
-            plug = _Plug(device, hub * 2 * PORTS + port)
-            device.port = self._plugs[device] = plug
+            free = (number for number in range(PORTS) if (hub, number) not in self._away)
+            plug = self._plugs_into(device, hub, next(n for n in free if self._status(hub, n) == NO_DEVICE))
+        self._appear(device, plug)
+
+    def unplug(self, device: EmulatedDevice) -> None:
+        """Pull a device out, and wait until the kernel knows; nothing if it is not plugged in."""
+        with self._lock:
+            self._away = {place: other for place, other in self._away.items() if other is not device}
+        self._leave(device)
+
+    def hang(self, device: EmulatedDevice) -> None:
+        """Let a device leave the bus until its supply was cut, as firmware does that has crashed.
+
+        See `watch_supplies`.
+        """
+        with self._lock:
+            self._away[divmod(self._plugs[device].number, 2 * PORTS)] = device
+        self._leave(device)
+
+    def watch_supplies(self) -> None:
+        """Let devices come and go with the supply of their ports, from now on: the kernel's ports are none of wires."""
+        self._watching = threading.Thread(target=self._watch, name="supplies of USB ports", daemon=True)
+        self._watching.start()
+
+    def _plugs_into(self, device: EmulatedDevice, hub: int, port: int) -> _Plug:
+        plug = device.port = self._plugs[device] = _Plug(device, hub * 2 * PORTS + port)
+        return plug
+
+    def _appear(self, device: EmulatedDevice, plug: _Plug) -> None:
         if isinstance(device, DutlinkBoard):
             device.move_stick = lambda to_host: self._move_stick(device, to_host)
         device.queued.clear()
@@ -198,20 +235,53 @@ class KernelBench:
         plug.kernels.close()
         until(lambda: self.find(device) is not None, f"{device.name} does not appear")
 
-    def unplug(self, device: EmulatedDevice) -> None:
-        """Pull a device out, and wait until the kernel knows; nothing if it is not plugged in."""
+    def _leave(self, device: EmulatedDevice) -> None:
         with self._lock:
             plug = self._plugs.pop(device, None)
         if plug is None:
             return
         device.port = None
-        listed = self._listed(device)
-        plug.stop()
+        listed = self._listed(plug)
+        self._stop(plug)
         device.unplugged()
-        hub, port = divmod(plug.number, 2 * PORTS)
-        until(lambda: self._status(hub, port) == NO_DEVICE, f"{device.name} does not leave")
         if listed is not None:
             until(lambda: self.host.again(listed) is None, f"{device.name} does not leave sysfs")
+
+    def _stop(self, plug: _Plug) -> None:
+        plug.stop()
+        hub, port = divmod(plug.number, 2 * PORTS)
+        until(lambda: self._status(hub, port) == NO_DEVICE, f"{plug.device.name} does not leave")
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(0.2):
+            with self._lock:
+                places = {divmod(plug.number, 2 * PORTS): device for device, plug in self._plugs.items()} | self._away
+            for place, device in places.items():
+                is_dark = not self._has_supply(*place)
+                if is_dark and place not in self._dark:
+                    self._darken(place, device)
+                elif not is_dark and place in self._dark:
+                    self._lighten(place)
+
+    def _darken(self, place: tuple[int, int], device: EmulatedDevice) -> None:
+        with self._lock:
+            self._dark[place], self._away[place] = self._plugs.pop(device, None), device
+        device.port = None
+        device.unplugged()
+
+    def _lighten(self, place: tuple[int, int]) -> None:
+        if (old := self._dark.pop(place)) is not None:
+            self._stop(old)
+        with self._lock:
+            device = self._away.pop(place, None)
+            plug = device and self._plugs_into(device, *place)
+        if device is not None and plug is not None:
+            self._appear(device, plug)
+
+    def _has_supply(self, hub: int, port: int) -> bool:
+        bus = self._bus(hub)
+        file = self.host.sysfs / f"bus/usb/devices/{bus}-0:1.0/usb{bus}-port{port + 1}/disable"
+        return file.read_text().strip() == "0"
 
     def _move_stick(self, board: DutlinkBoard, to_host: bool) -> None:
         if board.stick is None:
@@ -223,17 +293,18 @@ class KernelBench:
 
     def find(self, device: EmulatedDevice) -> UsbDevice | None:
         """The device as the kernel lists it, with its interfaces."""
-        found = self._listed(device)
+        plug = self._plugs.get(device)
+        found = self._listed(plug) if plug is not None else None
         return found if found is not None and found.interfaces else None
 
-    def _listed(self, device: EmulatedDevice) -> UsbDevice | None:
-        plug = self._plugs.get(device) or (device.port if isinstance(device.port, _Plug) else None)
-        if plug is None:
-            return None
+    def _listed(self, plug: _Plug) -> UsbDevice | None:
         hub, port = divmod(plug.number, 2 * PORTS)
-        buses = [int(path.name[3:]) for path in CONTROLLER.with_name(f"vhci_hcd.{hub}").glob("usb[0-9]*")]
-        name = f"{min(buses)}-{port + 1}"  # the other one is for super speed
+        name = f"{self._bus(hub)}-{port + 1}"
         return next((found for found in self.host.devices() if found.port == name), None)
+
+    def _bus(self, hub: int) -> int:
+        """Number of a hub's bus; there is another one for super speed."""
+        return min(int(path.name[3:]) for path in CONTROLLER.with_name(f"vhci_hcd.{hub}").glob("usb[0-9]*"))
 
     def _status(self, hub: int, port: int) -> int:
         name = "status" if hub == 0 else f"status.{hub}"
