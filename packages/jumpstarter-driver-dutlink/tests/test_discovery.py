@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -84,7 +85,7 @@ def test_what_comes_and_goes_is_watched(bench: FakeBench, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
         step()
 
-    monkeypatch.setattr("jumpstarter.cli.discover.time.sleep", next_step)
+    monkeypatch.setattr("jumpstarter.cli.discover.time", SimpleNamespace(sleep=next_step))
     done = CliRunner().invoke(cli, ["discover", "--watch"])
     lines = done.stdout.splitlines()
     assert lines[0] == "+ DUTLink, firmware 0.09, at USB port 1-1.1"
