@@ -2,7 +2,7 @@
 
 The first ones have an FT200X whose pin CBUS0 selects the side (FTDI AN_232R-01, "CBUS bit bang mode"), beside a card
 reader on the board's own hub. The third is one Realtek reader, which lets go of the card when its driver is detached
-and the device reset; it cannot be asked.
+and the device reset, and cannot be asked; or when it loses its supply, which the hub above it can be asked for.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
-from jumpstarter.usb import VENDOR, UsbDevice, UsbLink
+from jumpstarter.usb import VENDOR, HubPort, UsbDevice, UsbLink
 from jumpstarter_driver_storage.common import Position
+
+from .recovery import HINT, TIMEOUT, cut_supply, wait_for
 
 PROGRAMMED = (0x04E8, 0x6001)
 """Ids of a provisioned FT200X. They are Samsung's; its product string tells which kind of board it is."""
@@ -19,8 +21,8 @@ PRODUCT_STRING = "sd-wire"
 FACTORY = (0x0403, 0x6015)
 """Ids of the chip as it comes from FTDI, as in many serial cables."""
 GENERATION_3 = (0x0BDA, 0x0316)
-READER = (0x0424, 0x4050)
-"""The card reader beside the FT200X."""
+HUB, READER = (0x0424, 0x2640), (0x0424, 0x4050)
+"""The hub of a board with an FT200X, and the card reader at its first port."""
 
 MASS_STORAGE = (0x08, 0x06, 0x50)
 
@@ -65,12 +67,25 @@ class Board(Protocol):
         """The device whose disk the card is, when it is at the host."""
         ...
 
+    def is_reader_lost(self) -> bool:
+        """Whether the reader has left the bus; DeviceAbsentError where what turns the card has, too."""
+        ...
+
+    def reader_port(self) -> str:
+        """The USB port of the reader, also when that is not on the bus."""
+        ...
+
+    def own_hub(self) -> UsbDevice | None:
+        """The hub that is a part of the board; None where it has none."""
+        ...
+
 
 class Ft200x:
     """A board of the first generations."""
 
     def __init__(self, link: UsbLink) -> None:
         self.link = link
+        self._reader_port: str | None = None
 
     def turn(self, position: Position, timeout: float) -> None:
         value = TO_HOST if position is Position.HOST else TO_DUT
@@ -106,7 +121,26 @@ class Ft200x:
                 f"taken on a guess: {'; '.join(f'[{reader}]' for reader in readers)}",
                 "set storage_device",
             )
+        self._reader_port = readers[0].port
         return readers[0]
+
+    def is_reader_lost(self) -> bool:
+        port, there = self._reader_port, {device.port for device in self.link.host.devices()}
+        if port is None or port in there:
+            return False
+        self.link.device()  # else the whole board was unplugged
+        return True
+
+    def reader_port(self) -> str:
+        if self._reader_port is not None:
+            return self._reader_port
+        if (hub := self.own_hub()) is not None:
+            return f"{hub.port}.1"
+        return self.reader().port
+
+    def own_hub(self) -> UsbDevice | None:
+        hub = self.link.host.parent(self.link.device())
+        return hub if hub is not None and (hub.vendor, hub.product) == HUB else None
 
 
 class Generation3:
@@ -114,6 +148,7 @@ class Generation3:
 
     def __init__(self, link: UsbLink) -> None:
         self.link = link
+        self._port = link.device().port
 
     def turn(self, position: Position, timeout: float) -> None:
         wanted = position is Position.HOST
@@ -134,6 +169,64 @@ class Generation3:
 
     def reader(self) -> UsbDevice:
         return self.link.device()
+
+    def is_reader_lost(self) -> bool:
+        return all(device.port != self._port for device in self.link.host.devices())
+
+    def reader_port(self) -> str:
+        return self._port
+
+    def own_hub(self) -> UsbDevice | None:
+        return None
+
+
+class Generation3BySupply:
+    """A board of the third generation that has the card at the DUT while its own USB port has no supply.
+
+    It is invisible then, and known by its port alone. Its port says where the card is.
+    """
+
+    def __init__(self, link: UsbLink, port: str) -> None:
+        self.link = link
+        self._place = HubPort(port)
+
+    def check(self, timeout: float) -> None:
+        """Raise DeviceFaultyError where the hub cannot do that, DeviceAbsentError where the port has something else."""
+        if (why := self._place.why_fixed(timeout)) is not None:
+            raise DeviceFaultyError(why, "plug the board into a hub that switches its ports one by one")
+        if self._place.device() is not None:
+            self.link.device()
+
+    def turn(self, position: Position, timeout: float) -> None:
+        is_powered = self._place.is_powered(timeout)
+        if position is Position.DUT:
+            if is_powered:
+                self.link.device()  # nothing else loses its supply
+                cut_supply(self._place)
+            return
+        if not is_powered:
+            self._place.power(True, timeout)
+            wait_for(self._place, "it was switched on")
+        elif self._place.device() is None:
+            raise DeviceAbsentError(
+                f"{self._place} has its supply, and no card reader answers there", f"recover; {HINT}"
+            )
+        self.link.device()
+
+    def position(self, timeout: float) -> Position:
+        return Position.HOST if self._place.is_powered(timeout) else Position.DUT
+
+    def reader(self) -> UsbDevice:
+        return self.link.device()
+
+    def is_reader_lost(self) -> bool:
+        return self._place.device() is None and self._place.is_powered(TIMEOUT)
+
+    def reader_port(self) -> str:
+        return self._place.port
+
+    def own_hub(self) -> UsbDevice | None:
+        return None
 
 
 def board_at(link: UsbLink) -> Board:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 from anyio import from_thread
-from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError, DeviceFaultyError
-from jumpstarter.driver import export
+from jumpstarter.common.exceptions import (
+    ConfigurationError,
+    DeviceAbsentError,
+    DeviceFaultyError,
+    JumpstarterException,
+)
+from jumpstarter.driver import export, sleep
 from jumpstarter.usb import UsbDevice, UsbLink, UsbMatch, text_of_serial
-from jumpstarter_driver_storage.common import Position
-from jumpstarter_driver_storage.medium import why_not_ready
+from jumpstarter_driver_storage.blockdevices import why_not_ready
+from jumpstarter_driver_storage.common import Position, StorageError
+from jumpstarter_driver_storage.medium import RECOVERIES
 from jumpstarter_driver_storage.mux import StorageMux
 
-from .boards import Board, board_at, is_factory, is_sdwire
+from .boards import GENERATION_3, Board, Generation3BySupply, board_at, is_factory, is_generation_3, is_sdwire
+from .recovery import bring_back
 
 TIMEOUT = 5.0
 """Seconds that the board has to answer."""
 
 LEAVING = 5.0
 """Seconds that the host has to notice that the card is gone; it looks every 2."""
+
+NOTICING = 2.0
+"""Seconds that the host has to notice that a reader is gone, once writing to it has failed."""
 
 POLL = 0.1
 
@@ -41,6 +51,15 @@ class SDWire(StorageMux):
 
     port: str | None = None
     """USB port that the board is plugged into, such as `1-4.2`; needed where several boards have the same serial."""
+
+    port_power: bool = False
+    """The card moves with the supply of the board's USB port, whose hub has to switch that, and `port` name it.
+
+    For boards of the third generation that do not let go of the card otherwise.
+    """
+
+    recovery_seconds: float = 5
+    """Seconds without a supply after which a reader that hangs starts anew."""
 
     storage_device: str | None = None
     """The card when the host has it; None: the disk of the reader that belongs to the board."""
@@ -63,6 +82,10 @@ class SDWire(StorageMux):
         self.serial = text_of_serial(self.serial)
         if others := sorted(self.children.keys() - {POWER}):
             raise ConfigurationError(f"SDWire takes the child {POWER!r}, not {', '.join(others)}")
+        if self.port_power and self.port is None:
+            raise ConfigurationError("port_power needs port: without its supply the board is known by nothing else")
+        if self.recovery_seconds < 0:
+            raise ConfigurationError(f"recovery_seconds must be 0 or more, not {self.recovery_seconds}")
         self._link = UsbLink(
             UsbMatch(
                 kind="SDWire",
@@ -74,6 +97,8 @@ class SDWire(StorageMux):
         )
 
     def _is_board(self, device: UsbDevice) -> bool:
+        if self.port_power:
+            return is_generation_3(device)
         # a chip with factory ids may be any cable of FTDI's: it counts only where it is named
         return is_sdwire(device) or (is_factory(device) and self.serial is not None and device.serial == self.serial)
 
@@ -81,6 +106,12 @@ class SDWire(StorageMux):
 
     def board(self) -> Board:
         """The board; raises why it cannot be used."""
+        if self.port_power and self.port is not None:
+            if self._known is None:
+                board = Generation3BySupply(self._link, self.port)
+                board.check(TIMEOUT)
+                self._known = board
+            return self._known
         self._link.device()
         if self._known is None:
             self._known = board_at(self._link)
@@ -88,6 +119,8 @@ class SDWire(StorageMux):
 
     def identity(self) -> str:
         """The board, by its serial; those that share it, by their port."""
+        if self.port_power:
+            return f"usb:{GENERATION_3[0]:04x}:{GENERATION_3[1]:04x}:port-{self.port}"
         device = self._link.device()
         twins = [other for other in self._link.host.devices() if other.identity == device.identity]
         return device.identity if len(twins) == 1 else f"usb:{device.ids}:port-{device.port}"
@@ -135,6 +168,56 @@ class SDWire(StorageMux):
     def off(self) -> None:
         """Bring the card to the host, since there is no third side: the device does not have it then."""
         super().off()
+
+    @export
+    def recover(self) -> str:
+        """Bring back a card reader that hangs or has left the bus; returns what was done.
+
+        Its supply is cut for a while where its hub can do that, otherwise the kernel starts it anew. The card is at the
+        host then. A flash does so itself.
+        """
+        board = self._known or self.board()  # of the third generation, the board itself may be what is lost
+        if not board.is_reader_lost() and board.position(TIMEOUT) is Position.DUT:
+            raise StorageError(
+                "the card is with the DUT, and its reader is of no use now", "bring it to the host first"
+            )
+        done = bring_back(self._link.host, board.reader_port(), board.own_hub(), self.recovery_seconds)
+        self.logger.warning("%s", done)
+        return done
+
+    def revive(self, offset: int, attempt: int) -> Path | None:
+        """Bring back the reader where it has left the bus, or the kernel has given it up, in the middle of a flash."""
+        if not self._is_lost():
+            return None
+        self.logger.warning(
+            "the card reader left the bus at byte %d; recovering (%d of %d)", offset, attempt, RECOVERIES
+        )
+        try:
+            self.recover()
+            return self._card_again()
+        except (JumpstarterException, OSError) as e:
+            raise StorageError(
+                f"the card reader left the bus at byte {offset}, and could not be brought back: {e}",
+                "see that it is there, and write the image again",
+            ) from e
+
+    def _is_lost(self) -> bool:
+        """Whether the reader is gone, and the board is not."""
+        end, board = time.monotonic() + NOTICING, self._known or self.board()
+        while time.monotonic() < end:
+            with suppress(DeviceAbsentError):  # the disk goes before the reader does
+                if board.is_reader_lost() or self._link.host.is_given_up(self.medium()):
+                    return True
+            sleep(POLL)
+        return False
+
+    def _card_again(self) -> Path:
+        end = time.monotonic() + self.storage_timeout
+        while (path := self._present()) is None:
+            if time.monotonic() > end:
+                raise DeviceAbsentError(f"its card is not there within {self.storage_timeout:g} s")
+            sleep(POLL)
+        return path
 
     @contextmanager
     def _forcing(self, force: bool) -> Generator[None]:

@@ -12,6 +12,7 @@ from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_composite.driver import Composite, Proxy
 from jumpstarter_driver_power.driver import SyncMockPower
+from jumpstarter_driver_sdwire import recovery
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
@@ -32,8 +33,9 @@ SHORT = 8 if os.environ.get("JMP_LAB") else 1
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks are not left behind."""
+    """Marks are not left behind, and nobody waits for a reader that was pulled."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(recovery, "APPEARING", 2)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def board(usb_bench: Bench, tmp_path: Path) -> SdWireBoard:
 
 @contextmanager
 def sdwire(**config: Any) -> Generator[StorageMuxFlasherClient]:
-    quick: dict[str, Any] = {"storage_leeway": 0}
+    quick: dict[str, Any] = {"storage_leeway": 0, "recovery_seconds": 0.2}
     with serve(SDWire(**(quick | config))) as client:
         assert isinstance(client, StorageMuxFlasherClient)
         yield client
