@@ -2,6 +2,9 @@
 
 import json
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +39,7 @@ class RefusedCall(grpc.RpcError):
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """The handlers of the test's own process stay."""
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)
@@ -240,3 +243,38 @@ def test_an_option_chooses_json(capsys: pytest.CaptureFixture[str]):
     finally:
         errors.use_json(False)
     assert json.loads(capsys.readouterr().err)["message"] == "x"
+
+
+STOPPING = """
+import sys, time
+from jumpstarter.cli import errors
+
+def command():
+    try:
+        print("runs", flush=True)
+        time.sleep(60)
+    finally:
+        print("ends", flush=True)
+        time.sleep({seconds})
+        print("restored", flush=True)
+
+errors.finish(errors.run("jmp", command))
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60])
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_second_signal_breaks_into_nothing_and_waits_for_nothing(
+    seconds: float, signum: signal.Signals, status: int
+) -> None:
+    code = STOPPING.format(seconds=seconds)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        process.send_signal(signum)
+        assert process.stdout.readline() == "ends\n"
+        for _ in range(2):
+            process.send_signal(signum)
+            time.sleep(0.01)
+        assert process.stdout.read() == ("restored\n" if seconds < 1 else "")
+        assert process.wait(20) == status

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
+from _thread import start_new_thread
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -44,6 +46,12 @@ _listeners: list[Callable[[int], None]] = []
 
 _PATIENCE = 1.0
 """Seconds that threads have to end after the command has."""
+
+_HURRY = 2.0
+"""Seconds that a command has to end when it is asked to a second time."""
+
+_asked_by = 0
+"""The signal that asked the process to end."""
 
 
 class Terminated(BaseException):
@@ -113,9 +121,9 @@ def warn(program: str, message: str) -> None:
 
 def run(program: str, command: Callable[[], object]) -> int:
     """Run a command to its end and return the exit status; an error is one line on stderr."""
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) == signal.SIG_DFL:
-            signal.signal(signum, _terminate)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(signum, _end_soon)
     try:
         result = command()
         sys.stdout.flush()
@@ -182,8 +190,23 @@ def exit_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(signum)
+def _end_soon(signum: int, frame: FrameType | None) -> None:
+    """End the command in order; asked again, end the process in a moment, whatever the command still does.
+
+    A second exception would break into what ends the command, which may have a lock that others wait for, or have the
+    terminal still to be set back.
+    """
+    global _asked_by
+    if _asked_by:
+        start_new_thread(_exit_after, (_HURRY, 128 + _asked_by))  # takes no lock that the command may have
+        return
+    _asked_by = signum
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
+
+
+def _exit_after(seconds: float, status: int) -> NoReturn:
+    time.sleep(seconds)
+    os._exit(status)
 
 
 def _end(program: str, error: BaseException) -> int:
