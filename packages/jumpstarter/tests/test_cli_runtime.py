@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,21 @@ def listen(path: Path) -> socket.socket:
     listener.bind(str(path))
     listener.listen()
     return listener
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog is told")
+def test_an_exporter_that_has_no_time_to_accept_is_running(base: Path):
+    path = runtime_dir() / "busy.sock"
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as clients:
+        listener.bind(str(path))
+        listener.listen(0)
+        for _ in range(2):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.connect(str(path))
+        assert exporter_sockets() == [path]
+    assert exporter_sockets() == []
 
 
 def test_the_directory_is_the_users_alone(base: Path):

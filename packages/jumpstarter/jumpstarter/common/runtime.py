@@ -133,8 +133,8 @@ def _is_listening(path: Path) -> bool:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except TimeoutError:
-            return True  # its backlog is full: busy, but alive
+        except (TimeoutError, BlockingIOError):
+            return True  # its backlog is full (EAGAIN, connect(2)): busy, but alive
         except OSError:
             return False
     return True
