@@ -5,7 +5,7 @@ import socket
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jumpstarter.client import DriverClient
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class PySerialClient(DriverClient):
     """A serial console. Its stream `connect` has the bytes as they come, both ways."""
+
+    joins_pieces: ClassVar[bool] = True
 
     # sessions of pexpect
 

@@ -237,6 +237,23 @@ def test_leaving_the_context_delivers_everything_and_ends_cleanly(client: Driver
     assert device.got == [b"%d" % i for i in range(200)]
 
 
+def test_pieces_that_wait_go_as_one_where_their_boundaries_mean_nothing(
+    client: DriverClient, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DriverClient, "joins_pieces", True)
+    device.ended.clear()
+    device.got.clear()
+    pieces = [b"%d;" % number for number in range(5000)]
+    pieces.insert(2500, b"large" * 50_000)
+    with client.stream("sink") as stream:
+        for piece in pieces:
+            stream.send(piece)
+    assert device.ended.wait(timeout=60)
+    assert device.outcome == "clean"
+    assert b"".join(device.got) == b"".join(pieces)
+    assert len(device.got) < len(pieces)
+
+
 def test_an_exception_cuts_the_stream_off(client: DriverClient, device: Device) -> None:
     device.ended.clear()
     with pytest.raises(RuntimeError, match="lost interest"), client.stream("sink") as stream:

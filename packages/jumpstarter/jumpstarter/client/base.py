@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
@@ -57,6 +57,9 @@ class DriverClient(AsyncDriverClient):
 
     children: dict[str, DriverClient] = field(default_factory=dict["str", "DriverClient"], repr=False)
     """Clients of the instances below this one, by name."""
+
+    joins_pieces: ClassVar[bool] = False
+    """Whether pieces that wait to be sent on a stream may go as one: the device sees bytes, not how they were cut."""
 
     portal: Any = field(repr=False)
     """The event loop that asynchronous methods and byte streams use; a `jumpstarter.streams.portal.Portal`."""

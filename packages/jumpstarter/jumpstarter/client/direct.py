@@ -34,12 +34,15 @@ UNREAD_TIMEOUT = 1.0
 UNREAD_BYTES = 1 << 20
 """Bytes that are read ahead then."""
 
+JOINED_BYTES = 64 * 1024
+"""Bytes up to which pieces that wait are joined, since a frame of few costs as much as one of many."""
+
 
 @contextmanager
 def open_direct(client: DriverClient, stub: Any, method: str) -> Generator[BlockingStream]:
     """A stream that a method of a client's driver opens; closed cleanly at the end, cut off by an exception."""
     request = {"kind": "driver", "uuid": str(client.uuid), "method": method}
-    stream = DirectStream(stub.Stream, request, client.path, method, client.portal)
+    stream = DirectStream(stub.Stream, request, client.path, method, client.portal, joins=client.joins_pieces)
     try:
         stream.wait_opened()
         yield stream
@@ -52,14 +55,22 @@ class DirectStream(BlockingStream):
     """The client's end. One thread may send while another receives, and a third closes."""
 
     def __init__(
-        self, call: Callable[..., Any], request: dict[str, Any], driver: str, operation: str, portal: Portal
+        self,
+        call: Callable[..., Any],
+        request: dict[str, Any],
+        driver: str,
+        operation: str,
+        portal: Portal,
+        *,
+        joins: bool = False,
     ) -> None:
+        """`joins` lets pieces that wait to be sent go as one."""
         keep_freed_memory()
         super().__init__(stream=_AsyncView(self), portal=portal)
         self.metadata: dict[str, str] = {}
         """What the exporter said when it opened the stream."""
         self._driver, self._operation = driver, operation
-        self._outgoing = _Outgoing()
+        self._outgoing = _Outgoing(JOINED_BYTES if joins else 0)
         self._receiving = threading.Lock()
         self._received_at = time.monotonic()
         self._ahead: deque[Frame] = deque()
@@ -223,8 +234,10 @@ class _AsyncView(ObjectStream[bytes]):
 class _Outgoing:
     """The frames to send, of which gRPC's thread takes one after the other."""
 
-    def __init__(self) -> None:
-        self._frames: deque[Frame | None] = deque()
+    def __init__(self, joined: int = 0) -> None:
+        """A frame of data is joined with the one before it that waits, where both have so many bytes at most."""
+        self._joined = joined
+        self._frames: deque[_Waiting | None] = deque()
         self._changed = threading.Condition()
         self.ended = threading.Event()
         """The call is over, whatever was sent."""
@@ -232,12 +245,23 @@ class _Outgoing:
     def put(self, frame: Frame | None) -> bool:
         """Take a frame for sending, None for the last; waits while AHEAD wait. False when the call is over."""
         with self._changed:
+            if self._join(frame):
+                return not self.ended.is_set()
             self._changed.wait_for(lambda: len(self._frames) < AHEAD or self.ended.is_set())
             if self.ended.is_set():
                 return False
-            self._frames.append(frame)
+            self._frames.append(None if frame is None else _Waiting(frame))
             self._changed.notify_all()
             return True
+
+    def _join(self, frame: Frame | None) -> bool:
+        last = self._frames[-1] if self._frames and self._joined else None
+        if frame is None or last is None or last.frame.kind != frames.DATA or frame.kind != frames.DATA:
+            return False
+        if last.size + len(frame.payload) > self._joined:
+            return False
+        last.add(frame)
+        return True
 
     def end(self) -> None:
         """Take and give no more."""
@@ -251,8 +275,26 @@ class _Outgoing:
     def __next__(self) -> Frame:
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self.ended.is_set())
-            frame = self._frames.popleft() if self._frames else None
+            waiting = self._frames.popleft() if self._frames else None
             self._changed.notify_all()
-        if frame is None:
+        if waiting is None:
             raise StopIteration
-        return frame
+        return waiting.whole()
+
+
+class _Waiting:
+    """A frame that waits to be sent, and what was joined with it."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.size = len(frame.payload)
+        self._more: list[bytes | memoryview] = []
+
+    def add(self, frame: Frame) -> None:
+        self._more.append(frame.payload)
+        self.size += len(frame.payload)
+
+    def whole(self) -> Frame:
+        if not self._more:
+            return self.frame
+        return Frame(b"".join((self.frame.payload, *self._more)))
