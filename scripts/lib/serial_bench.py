@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from flash_bench import say, wait_for
 from jumpstarter.streams.blocking import BlockingStream
 from jumpstarter.utils.env import env
 
-BLOCK = 64 * 1024
+BLOCK, SMALL = 64 * 1024, 4 * 1024
 
 CONFIG = """\
 apiVersion: jumpstarter.dev/v1alpha1
@@ -36,9 +36,9 @@ export:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=2.0, help="of round trips, each time")
-    parser.add_argument("--mib", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of round trips, each time")
+    parser.add_argument("--mib", type=int, default=16, help="each way, each time")
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--part", choices=["devices", "bare"], help="a process of the bench; it starts these itself")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -83,30 +83,36 @@ class Bench:
             process.send_signal(signal.SIGINT)
             process.wait(20)
 
-    def limits(self) -> tuple[float, float]:
-        """What the pseudo-terminal itself takes and gives, in MiB/s."""
+    def limits(self, block: int) -> tuple[float, float]:
+        """What a process gets from the pseudo-terminal that is joined with nothing else, and gives it, in MiB/s.
+
+        At its other end is the process that is at the other end of the console's.
+        """
         fd = os.open(self.folder / "plain", os.O_RDWR | os.O_NOCTTY)
         try:
-            return bulk(lambda data: write_all(fd, data), lambda: os.read(fd, BLOCK), self.size)
+            return bulk(lambda data: write_all(fd, data), lambda: os.read(fd, BLOCK), self.size, block)
         finally:
             os.close(fd)
 
     def compare(self, client: Any) -> None:
         bare, ours = list[float](), list[float]()
-        limits, rates = list[tuple[float, float]](), list[tuple[float, float]]()
+        bounds, rates = list[list[float]](), list[list[float]]()
         for _ in range(self.rounds):  # turn by turn, since the machine changes its mind
             bare.append(asyncio.run(bare_client(self.folder, self.seconds)))
             with client.echo.stream() as stream:
                 ours.append(round_trips(stream, self.seconds))
-            limits.append(self.limits())
+            (read, write), (_, small) = self.limits(BLOCK), self.limits(SMALL)
+            bounds.append([read, write, small])
             with client.bulk.stream() as stream:
-                rates.append(bulk(stream.send, stream.receive, self.size))
+                read, write = bulk(stream.send, stream.receive, self.size, BLOCK)
+                _, small = bulk(stream.send, stream.receive, self.size, SMALL)
+            rates.append([read, write, small])
         tell("one byte there and back, bare grpc.aio", bare, "us")
-        tell("one byte there and back, console (2 or less)", ours, "us", statistics.median(bare))
-        for index, way in enumerate(("read", "write")):
-            limit = [pair[index] for pair in limits]
-            tell(f"{way}, the pseudo-terminal itself", limit, "MiB/s")
-            tell(f"{way}, console (0.8 or more)", [pair[index] for pair in rates], "MiB/s", statistics.median(limit))
+        tell("one byte there and back, console (2 or less)", ours, "us", bare)
+        ways = ("read", f"write {BLOCK >> 10} KiB at once", f"write {SMALL >> 10} KiB at once")
+        for way, bound, rate in zip(ways, zip(*bounds, strict=True), zip(*rates, strict=True), strict=True):
+            tell(f"{way}, the pseudo-terminal itself", bound, "MiB/s")
+            tell(f"{way}, console (0.8 or more)", rate, "MiB/s", bound)
 
 
 def round_trips(stream: BlockingStream, seconds: float) -> float:
@@ -120,18 +126,18 @@ def round_trips(stream: BlockingStream, seconds: float) -> float:
     return statistics.median(times) * 1e6
 
 
-def bulk(send: Callable[[bytes], object], receive: Callable[[], bytes], size: int) -> tuple[float, float]:
-    """MiB per second that come from the device, and that go there."""
+def bulk(send: Callable[[bytes], object], receive: Callable[[], bytes], size: int, block: int) -> tuple[float, float]:
+    """MiB per second that come from the device, and that go there, so many bytes at once."""
     send(b"S%010d" % size)
     got = first = len(receive())
     begin = time.perf_counter()
     while got < size:
         got += len(receive())
     read = (size - first) / (time.perf_counter() - begin)
-    begin, block = time.perf_counter(), b"z" * BLOCK
+    begin, piece = time.perf_counter(), b"z" * block
     send(b"K%010d" % size)
-    for _ in range(size // BLOCK):
-        send(block)
+    for _ in range(size // block):
+        send(piece)
     while not receive():
         pass
     return read / (1 << 20), size / (time.perf_counter() - begin) / (1 << 20)
@@ -227,10 +233,12 @@ def until_there(path: Path) -> None:
     raise TimeoutError(f"no {path}")
 
 
-def tell(what: str, values: list[float], unit: str, base: float | None = None) -> None:
-    value = statistics.median(values)
-    ratio = "" if base is None else f", {value / base:.2f} x"
-    say(f"{what}: {value:.0f} {unit} [{min(values):.0f}..{max(values):.0f}]{ratio}")
+def tell(what: str, values: Sequence[float], unit: str, base: Sequence[float] | None = None) -> None:
+    """The median and the range; and the median of the rounds' ratios to `base`."""
+    ratio = ""
+    if base is not None:
+        ratio = f", {statistics.median(value / bound for value, bound in zip(values, base, strict=True)):.2f} x"
+    say(f"{what}: {statistics.median(values):.0f} {unit} [{min(values):.0f}..{max(values):.0f}]{ratio}")
 
 
 if __name__ == "__main__":

@@ -165,16 +165,20 @@ class Console:
         """Send all of it. BusyError when somebody else writes, DeviceAbsentError when the port is gone."""
         await self.claim(writer)
         rest = memoryview(data)
+
+        def write() -> bool:
+            nonlocal rest
+            self.pen.check(writer)
+            rest = rest[self.keeper.write_now(rest) :]
+            return not rest
+
         while rest and self._cps is None:
             try:
-                rest = rest[self.keeper.write_now(rest) :]
+                if not write() and not await self.keeper.when_writable(write):
+                    break
             except DeviceAbsentError:
                 await self._noticed()
                 await self.present(policy)
-                continue
-            if rest and not await self.keeper.writable():
-                break
-            self.pen.check(writer)
         if rest:
             await self._send_in_thread(writer, bytes(rest))
 
@@ -200,11 +204,20 @@ class Console:
             wanted = False
         self.pen.check(writer)
 
-    def write(self, writer: Writer, data: bytes, *, is_wanted: Callable[[], bool]) -> None:
-        """Send all of it, in a thread, as long as it is wanted; raises as `send` does, and waits for no port."""
+    def write(self, writer: Writer, data: bytes, *, is_wanted: Callable[[], bool]) -> bool:
+        """Send all of it, in a thread, as long as it is wanted; whether all was sent.
+
+        Raises as `send` does, and waits for no port.
+        """
         self.pen.check(writer)
-        self.keeper.write(data, cps=self._cps, is_wanted=lambda: is_wanted() and self.pen.holder is writer)
+        taken = self.keeper.write(data, cps=self._cps, is_wanted=lambda: is_wanted() and self.pen.holder is writer)
         self.pen.check(writer)
+        return taken
+
+    def seconds_for(self, count: int) -> float:
+        """How long so many bytes take on the line, or are typed."""
+        bits = 10  # of a byte, with its start and stop bits
+        return count / self._cps if self._cps is not None else count * bits / self.settings.baudrate
 
     async def claim(self, writer: Writer) -> None:
         """Get the pen; BusyError that names who has it, unless they are just leaving."""

@@ -275,10 +275,12 @@ class PySerial(Driver):
 
     @export(concurrent=True)
     def send(self, text: str, writer: str = "a call", take: bool = False) -> None:
-        """Send text as it is. BusyError when somebody else writes, unless `take`."""
+        """Send text as it is. BusyError when somebody else writes, unless `take`; TimeoutError when it is not taken."""
         result = self.expect([Step(send=text)], writer=writer, take=take)
         if result.kind == "busy":
             raise self._console.pen.busy()
+        if result.kind == "timeout":
+            raise TimeoutError(result.failure)
         if not result.ok:
             raise DeviceAbsentError(result.failure)
 

@@ -112,7 +112,7 @@ class Script:
             self._hold_break(step.send_break)
         else:
             did = "send"
-            self._send((step.send if step.send is not None else f"{step.line}{RETURN}").encode(), name)
+            self._send((step.send if step.send is not None else f"{step.line}{RETURN}").encode(), step.timeout, name)
         self._results.append(
             StepResult(
                 did=did,
@@ -130,13 +130,18 @@ class Script:
         while (left := end - time.monotonic()) > 0 and not self._is_cancelled():
             time.sleep(min(left, SLICE))
 
-    def _send(self, data: bytes, name: str) -> None:
+    def _send(self, data: bytes, timeout: float, name: str) -> None:
+        deadline = time.monotonic() + timeout + self._console.seconds_for(len(data))
         try:
-            self._console.write(self._writer, data, is_wanted=lambda: not self._is_cancelled())
+            taken = self._console.write(
+                self._writer, data, is_wanted=lambda: not self._is_cancelled() and time.monotonic() < deadline
+            )
         except DeviceAbsentError as e:
             raise _Failed("lost", f"{name}: {e}") from None
         except BusyError as e:
             raise _Failed("busy", f"{name}: {e}") from None
+        if not taken:
+            raise _Failed("timeout", f"{name}: the device does not take what is sent, for {timeout:g} s")
 
     def _wait(self, step: Step, name: str) -> tuple[str, re.Match[bytes]]:
         wanted = re.compile((step.wait or "").encode())

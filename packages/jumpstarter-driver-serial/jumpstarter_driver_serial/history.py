@@ -18,7 +18,7 @@ from .items import Data, Dropped, Event, Item
 BLOCK = 64 * 1024
 """Bytes of one block of memory; all but the last are full."""
 
-MIN_MEMORY = 8 * BLOCK
+MIN_MEMORY = 16 * BLOCK
 """Half of it, where the port is held up, and one read more must fit beside a block that is given up."""
 
 MAX_EVENTS = 4096

@@ -136,9 +136,9 @@ class Keeper:
         """Somebody waits for bytes on this event loop from now on, until `leave`."""
         self._loop.visit()
 
-    async def writable(self) -> bool:
-        """Wait on the event loop until something can be written, or the port is gone; false where a thread has to."""
-        return await self._loop.writable()
+    async def when_writable(self, write: Callable[[], bool]) -> bool:
+        """Call `write` on the event loop until all is written, or the port is gone; false where a thread has to."""
+        return await self._loop.when_writable(write)
 
     def leave(self) -> None:
         """They do no more."""
@@ -181,8 +181,8 @@ class Keeper:
         with self._using() as port:
             return port.write(data) if port.is_quick else 0
 
-    def write(self, data: bytes, *, cps: float | None, is_wanted: Callable[[], bool]) -> None:
-        """Write all of it, in a thread, at `cps` characters a second; as long as it is wanted."""
+    def write(self, data: bytes, *, cps: float | None, is_wanted: Callable[[], bool]) -> bool:
+        """Write it in a thread, at `cps` characters a second, as long as it is wanted; whether all was written."""
         rest, due = memoryview(data), time.monotonic()
         while rest and is_wanted():
             if cps is not None and (pause := due - time.monotonic()) > 0:
@@ -195,6 +195,7 @@ class Keeper:
                 port.wait_writable(WRITE_SLICE)
             elif cps is not None:
                 due = max(due, time.monotonic() - 1 / cps) + 1 / cps
+        return not rest
 
     def control(self, action: Callable[[Any], object]) -> Any:
         """Do something with pySerial's port, whose bytes go on meanwhile. DeviceAbsentError while it is gone."""

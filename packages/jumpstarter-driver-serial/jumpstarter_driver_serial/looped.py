@@ -59,8 +59,11 @@ class LoopSide:
         with self._lock:
             self._loop = None
 
-    async def writable(self) -> bool:
-        """Wait until the port can be written to, or is gone; false where a thread has to wait for that."""
+    async def when_writable(self, write: Callable[[], bool]) -> bool:
+        """Call `write` whenever the port can be written to, until it says that this was all, or the port is gone.
+
+        False where a thread has to do that. Raises what `write` does.
+        """
         loop = asyncio.get_running_loop()
         with self._lock:
             port = self._port if self._loop is loop else None
@@ -68,7 +71,17 @@ class LoopSide:
         if not isinstance(port, DescriptorPort) or self._writer is not None:
             return False
         waiter = self._writer = loop.create_future()
-        loop.add_writer(port.fileno(), self._wake_writer)
+
+        def writable() -> None:  # a task for each piece that the system takes would halve the rate
+            if waiter.done():
+                return
+            try:
+                if write():
+                    waiter.set_result(None)
+            except Exception as e:  # noqa: BLE001 raised by the task that waits
+                waiter.set_exception(e)
+
+        loop.add_writer(port.fileno(), writable)
         try:
             await waiter
         finally:

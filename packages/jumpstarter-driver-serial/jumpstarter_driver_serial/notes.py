@@ -1,5 +1,6 @@
 """What a console says and what happens to it, line by line, for the record of the session."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ BATCH = 0.05
 
 LINES_PER_SECOND, BURST = 50.0, 1000.0
 """What a record gets at most; it has other things to tell, and the log of the console has everything."""
+
+_PART = re.compile(rb"[^\r\n]{0,%d}[\r\n]?" % MAX_LINE)
 
 
 class Notes:
@@ -64,25 +67,34 @@ class Notes:
         stop.wait(BATCH)
 
     def _take(self, offset: int, data: bytes) -> None:
-        for line in data.splitlines(keepends=True):
-            for start in range(0, len(line), MAX_LINE):
-                part = line[start : start + MAX_LINE]
-                if not self._line:
-                    self._offset = offset
-                self._line += part
-                offset += len(part)
-                if part.endswith((b"\n", b"\r")) or len(self._line) >= MAX_LINE:
-                    self._end_line()
+        at = 0
+        while at < len(data):
+            if not self._line and not self._may_note():
+                end = _end_of_lines(data, at)
+                self._skipped += end - at
+                at = end
+            part = _PART.match(data, at)
+            assert part is not None, "it matches anything"
+            if not self._line:
+                self._offset = offset + at
+            self._line += part[0]
+            at = part.end()
+            if part[0].endswith((b"\n", b"\r")) or len(self._line) >= MAX_LINE:
+                self._end_line()
+
+    def _may_note(self) -> bool:
+        """Whether there is room for one more line now."""
+        now = time.monotonic()
+        self._left = min(BURST, self._left + (now - self._filled) * LINES_PER_SECOND)
+        self._filled = now
+        return self._left >= 1
 
     def _end_line(self) -> None:
         line, self._line = bytes(self._line), bytearray()
         said = line.rstrip(b"\r\n")
         if not said:
             return
-        now = time.monotonic()
-        self._left = min(BURST, self._left + (now - self._filled) * LINES_PER_SECOND)
-        self._filled = now
-        if self._left < 1:
+        if not self._may_note():
             self._skipped += len(line)
             return
         self._left -= 1
@@ -92,3 +104,9 @@ class Notes:
             )
             self._skipped = 0
         self._note(text=said.decode(errors="backslashreplace"), offset=self._offset)
+
+
+def _end_of_lines(data: bytes, begin: int) -> int:
+    """Where the last whole line ends; of one that is too long and goes on, the last whole part."""
+    end = max(data.rfind(b"\n", begin), data.rfind(b"\r", begin)) + 1
+    return end or len(data) - (len(data) - begin) % MAX_LINE

@@ -21,7 +21,9 @@ from .holders import holders_of
 if TYPE_CHECKING:
     import serial
 
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+"""Bytes of a read at most: some two milliseconds of a tty that is as fast as it can be."""
+
 TTY_FULL = 1024
 """Bytes of a read of a tty behind which more is likely to be there."""
 
@@ -162,6 +164,7 @@ class DescriptorPort:
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self._fd, False)
         self._is_tty = os.isatty(self._fd)
+        self._loss: str | None = None
         if self._is_tty:
             self._set_up(settings)
         self._readable = select.poll()
@@ -244,11 +247,17 @@ class DescriptorPort:
         os.close(self._waker)
 
     def _lost(self, error: OSError | None) -> PortLost:
+        """The loss, whose cause is the first that was seen: a socket tells of a reset once."""
+        if self._loss is None:
+            self._loss = self._cause(error)
+        return PortLost(self._loss)
+
+    def _cause(self, error: OSError | None) -> str:
         if "://" not in self._url and not os.path.exists(self._url):  # noqa: PTH110 errors mean no, too
-            return PortLost("unplugged")
+            return "unplugged"
         if error is None or error.errno == errno.EIO:
-            return PortLost("the connection was closed" if "://" in self._url else "it hung up")
-        return PortLost(_phrase(error))
+            return "the connection was closed" if "://" in self._url else "it hung up"
+        return _phrase(error)
 
 
 class ObjectPort:
@@ -304,8 +313,9 @@ def _close(line: Any) -> None:
 
 def _phrase(error: BaseException) -> str:
     """An error of pySerial or the system, in the system's words where it has some."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
+    for reason in (error, error.__context__):  # pySerial's own have no number, but come of one that has
+        if isinstance(reason, OSError) and reason.errno:
+            return os.strerror(reason.errno).lower()
     return str(error) or type(error).__name__
 
 

@@ -18,7 +18,7 @@ class Step:
     """While waiting: a regular expression of what means failure, such as a panic."""
 
     timeout: float = DEFAULT_TIMEOUT
-    """Seconds to wait."""
+    """Seconds to wait; of text to send, those that the device may take longer than the line needs."""
 
     send: str | None = None
     """Text to send as it is."""

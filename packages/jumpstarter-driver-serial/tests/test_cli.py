@@ -50,7 +50,8 @@ class Lab:
             self.lines.append(line)
             if " is ready on " in line:
                 break
-        assert self.lines, "the exporter did not start"
+        else:
+            raise AssertionError(f"the exporter ended with {self._exporter.wait(PATIENCE)}: {self.lines}")
         self._reader = threading.Thread(target=lambda: self.lines.extend(self._exporter.stderr or ()), daemon=True)
         self._reader.start()
 
@@ -74,7 +75,7 @@ class Lab:
 
     def output(self, *arguments: str, input: bytes = b"") -> str:
         done = self.j(*arguments, input=input)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, (done.stderr, self._exporter.poll(), self.lines)
         return done.stdout.decode()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -119,6 +120,7 @@ class Terminal:
     """A command on a terminal of its own."""
 
     def __init__(self, lab: Lab, *arguments: str) -> None:
+        self.lab = lab
         self.fd, inside = pty.openpty()
         self.before = termios.tcgetattr(self.fd)
         self.process = subprocess.Popen(
@@ -138,9 +140,8 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE
         read = b""
         while text not in read:
-            assert select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0], (
-                f"no {text!r} in {read!r}"
-            )
+            ready = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]
+            assert ready, (f"no {text!r} in {read!r}", self.lab.lines)
             read += os.read(self.fd, 4096)
         return read
 

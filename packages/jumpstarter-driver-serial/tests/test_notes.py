@@ -50,6 +50,21 @@ def test_a_flood_is_counted() -> None:
     notes.close()
 
 
+@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=6), st.sampled_from([b"\n", b"\r\n", b""]))
+def test_a_flood_leaves_out_lines_and_says_how_many_bytes(pieces: list[bytes], end: bytes) -> None:
+    history, noted = History(0), list[dict[str, Any]]()
+    notes = Notes(history, noting(noted))
+    history.append(lines := b"".join(b"%04d\n" % number for number in range(int(BURST))))
+    history.append(flood := b"".join(piece + end for piece in pieces * 20))
+    history.happened("mark", "end")
+    notes.close()
+    assert noted[-1]["event"] == "mark"
+    said = [entry for entry in noted[int(BURST) : -1] if "event" not in entry]
+    assert len(said) < 100, "some, at the rate that is allowed"
+    for entry in said:
+        assert flood[entry["offset"] - len(lines) :].decode(errors="backslashreplace").startswith(entry["text"][:500])
+
+
 def test_the_record_has_lines_events_and_calls(mute: FakeSerial, tmp_path: Path) -> None:
     record = Recorder("lab", directory=tmp_path / "records")
     record.begin()
