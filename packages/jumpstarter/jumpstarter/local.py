@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
+
+import grpc
 
 from .client.client import client_from_path, connect
 from .client.connection import Endpoint
@@ -25,6 +28,7 @@ _ALL = Policy(unsafe=True)
 def serve(root_device: Driver) -> Generator[DriverClient]:
     """Serve a driver over a real socket and yield its client. The driver is reset before, and closed after."""
     portal = shared_portal()
+    _keep_poller(portal)
     with (
         Session(root_device=root_device) as session,
         portal.wrap_async_context_manager(session.serve_unix_async()) as path,
@@ -32,6 +36,30 @@ def serve(root_device: Driver) -> Generator[DriverClient]:
         session.update_status(ExporterStatus.LEASE_READY)
         with connect(Endpoint(str(path)), _ALL, portal, watch=False) as client:
             yield client
+
+
+_kept: Portal | None = None
+"""The portal on whose loop gRPC's poller runs on."""
+
+
+def _keep_poller(portal: Portal) -> None:
+    """Leave gRPC's poller running, which ends with the last server or channel and takes a while to start anew."""
+    global _kept
+    if _kept is None:
+        portal.call(grpc.aio.init_grpc_aio)
+        _kept = portal
+
+
+def _let_go() -> None:
+    """Let the poller end: a child that is forked while it runs can never use gRPC."""
+    global _kept
+    portal, _kept = _kept, None
+    if portal is not None:
+        with suppress(RuntimeError):  # the loop has ended
+            portal.call(grpc.aio.shutdown_grpc_aio)
+
+
+os.register_at_fork(before=_let_go)
 
 
 @asynccontextmanager

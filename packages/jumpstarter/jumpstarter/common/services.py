@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 from google.protobuf.message_factory import GetMessageClass
@@ -27,6 +28,7 @@ class Method(NamedTuple):
     """Whether the request is one, too."""
 
 
+@cache
 def exporter_methods() -> dict[str, Method]:
     """The calls of ExporterService by name."""
     service: Any = jumpstarter_pb2.DESCRIPTOR.services_by_name["ExporterService"]

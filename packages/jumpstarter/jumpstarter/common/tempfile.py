@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +23,41 @@ if TYPE_CHECKING:
 Handler = Callable[["SocketStream"], Awaitable[Any]]
 
 
+_directories: dict[tuple[int, str | None], Path] = {}
+"""Those of `_directory`, by process and by the directory that they are in."""
+
+_numbers = count()
+
+
 @contextmanager
 def TemporarySocket() -> Generator[Path]:
-    """A path for a unix socket in a directory of its own that only this user can enter; removed at the end."""
-    import tempfile  # takes several milliseconds
+    """A path for a unix socket in a directory that only this user can enter; the socket is removed at the end."""
+    path = check_socket_path(_directory() / f"{next(_numbers)}.sock")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
+
+def _directory() -> Path:
+    """The directory of this process's temporary sockets, made when it is first used, removed when the process ends."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base is None or not os.access(base, os.W_OK):
         base = None
-    with tempfile.TemporaryDirectory(prefix="jumpstarter-", dir=base, ignore_cleanup_errors=True) as directory:
-        yield check_socket_path(Path(directory) / "socket")
+    key = os.getpid(), base  # one that has forked leaves the directory to its parent
+    directory = _directories.get(key)
+    if directory is None or not directory.is_dir():
+        import tempfile  # takes several milliseconds
+
+        directory = _directories[key] = Path(tempfile.mkdtemp(prefix="jumpstarter-", dir=base))
+        atexit.register(_remove, os.getpid(), directory)
+    return directory
+
+
+def _remove(pid: int, directory: Path) -> None:
+    if pid == os.getpid():
+        with suppress(OSError):  # something is in it still, or it is gone
+            directory.rmdir()
 
 
 @asynccontextmanager
