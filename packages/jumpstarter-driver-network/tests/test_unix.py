@@ -56,7 +56,7 @@ def test_a_temporary_socket_is_private_and_goes_away() -> None:
         with UnixPortforwardAdapter(client=client) as path:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert not path.parent.exists()
+        assert not path.exists()
 
 
 def test_a_chosen_path_is_private_and_goes_away(tmp_path: Path) -> None:
