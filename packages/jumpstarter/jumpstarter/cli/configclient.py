@@ -39,14 +39,7 @@ def client() -> None:
 def create(
     alias: str,
     out: str | None,
-    endpoint: str | None,
-    namespace: str | None,
-    name: str | None,
-    token: str | None,
-    token_file: str | None,
-    tls_ca: str | None,
-    insecure_tls: bool,
-    nointeractive: bool,
+    given: secrets.Given,
     allow: str | None,
     unsafe: bool,
     output: str | None,
@@ -59,13 +52,13 @@ def create(
 
     if out is None and ClientConfigV1Alpha1.exists(alias):
         raise errors.CommandError(f"there is a client {alias} already; delete it first", errors.CONFIG)
-    given = secrets.ask(endpoint, namespace, name, token, token_file, interactive=not nointeractive)
+    identity = given.ask()
     config = ClientConfigV1Alpha1(
         alias=alias,
-        metadata=ObjectMeta(namespace=given.namespace, name=given.name),
-        endpoint=given.endpoint,
-        token=given.token,
-        tls=TLSConfigV1Alpha1(ca=secrets.read_authorities(tls_ca) if tls_ca else "", insecure=insecure_tls),
+        metadata=ObjectMeta(namespace=identity.namespace, name=identity.name),
+        endpoint=identity.endpoint,
+        token=identity.token,
+        tls=TLSConfigV1Alpha1(ca=given.authorities(), insecure=given.insecure_tls),
         drivers=ClientConfigV1Alpha1Drivers(allow=split(allow), unsafe=unsafe),
     )
     path = ClientConfigV1Alpha1.save(config, Path(out) if out is not None else None)

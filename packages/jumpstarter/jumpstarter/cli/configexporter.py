@@ -30,14 +30,7 @@ def exporter() -> None:
 @output_options("path")
 def create(
     alias: str,
-    endpoint: str | None,
-    namespace: str | None,
-    name: str | None,
-    token: str | None,
-    token_file: str | None,
-    tls_ca: str | None,
-    insecure_tls: bool,
-    nointeractive: bool,
+    given: secrets.Given,
     output: str | None,
 ) -> None:
     """Write the configuration ALIAS of an exporter without drivers; they are added by jmp config exporter edit."""
@@ -45,13 +38,13 @@ def create(
 
     if ExporterConfigV1Alpha1.exists(alias):
         raise errors.CommandError(f"there is an exporter {alias} already; delete it first", errors.CONFIG)
-    given = secrets.ask(endpoint, namespace, name, token, token_file, interactive=not nointeractive)
+    identity = given.ask()
     config = ExporterConfigV1Alpha1(
         alias=alias,
-        metadata=ObjectMeta(namespace=given.namespace, name=given.name),
-        endpoint=given.endpoint,
-        token=given.token,
-        tls=TLSConfigV1Alpha1(ca=secrets.read_authorities(tls_ca) if tls_ca else "", insecure=insecure_tls),
+        metadata=ObjectMeta(namespace=identity.namespace, name=identity.name),
+        endpoint=identity.endpoint,
+        token=identity.token,
+        tls=TLSConfigV1Alpha1(ca=given.authorities(), insecure=given.insecure_tls),
     )
     path = ExporterConfigV1Alpha1.save(config)
     click.echo(path if output == "path" else f"exporter {alias} is written to {path}")

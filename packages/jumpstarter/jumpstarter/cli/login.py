@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
@@ -45,14 +46,7 @@ def login(
     where: str | None,
     client: str | None,
     client_config: str | None,
-    endpoint: str | None,
-    namespace: str | None,
-    name: str | None,
-    token: str | None,
-    token_file: str | None,
-    tls_ca: str | None,
-    insecure_tls: bool,
-    nointeractive: bool,
+    given: secrets.Given,
     allow: str | None,
     unsafe: bool,
 ) -> None:
@@ -64,29 +58,27 @@ def login(
     from ..config.client import ClientConfigV1Alpha1
 
     user, _, host = (where or "").rpartition("@")
-    alias = client or user or (name if client_config is None else None) or "default"
+    alias = client or user or (given.name if client_config is None else None) or "default"
     before = _before(client_config, alias)
-    offer = ask_host(host, check=not insecure_tls) if host else Offer()
-    given = secrets.ask(
-        endpoint or offer.endpoint or (before.endpoint if before else None),
-        namespace or offer.namespace or (before.metadata.namespace if before else None),
-        name or user or (before.metadata.name if before else None),
-        token,
-        token_file,
-        interactive=not nointeractive,
-    )
+    offer = ask_host(host, check=not given.insecure_tls) if host else Offer()
+    identity = replace(
+        given,
+        endpoint=given.endpoint or offer.endpoint or (before.endpoint if before else None),
+        namespace=given.namespace or offer.namespace or (before.metadata.namespace if before else None),
+        name=given.name or user or (before.metadata.name if before else None),
+    ).ask()
     config = before or _new(alias)
-    config.endpoint, config.token = given.endpoint, given.token
-    config.metadata.namespace, config.metadata.name = given.namespace, given.name
-    config.tls.insecure = config.tls.insecure or insecure_tls
-    config.tls.ca = (secrets.read_authorities(tls_ca) if tls_ca else offer.ca) or config.tls.ca
+    config.endpoint, config.token = identity.endpoint, identity.token
+    config.metadata.namespace, config.metadata.name = identity.namespace, identity.name
+    config.tls.insecure = config.tls.insecure or given.insecure_tls
+    config.tls.ca = given.authorities() or offer.ca or config.tls.ca
     if allow is not None or unsafe:
         config.drivers.allow, config.drivers.unsafe = split(allow), unsafe
     config.list_leases()  # raises unless the controller accepts the token
     path = ClientConfigV1Alpha1.save(config, client_config)
     if client_config is None:
         choose_first(alias)
-    click.echo(f"logged in as {given.name}; client {config.alias} is written to {path}")
+    click.echo(f"logged in as {identity.name}; client {config.alias} is written to {path}")
 
 
 def _before(file: str | None, alias: str) -> ClientConfigV1Alpha1 | None:

@@ -6,15 +6,15 @@ import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import click
 
 from ..common.env import JMP_TOKEN
 from . import errors, options
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 class Identity(NamedTuple):
@@ -24,6 +24,52 @@ class Identity(NamedTuple):
     namespace: str
     name: str
     token: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options of `identity_options`, as they were given."""
+
+    endpoint: str | None
+    namespace: str | None
+    name: str | None
+    token: str | None
+    token_file: str | None
+    tls_ca: str | None
+    insecure_tls: bool
+    nointeractive: bool
+
+    def ask(self) -> Identity:
+        """What is given, and the answers to what is not; UsageError where nobody can be asked."""
+        return Identity(
+            options.check_address(self._need(self.endpoint, "controller's endpoint", "--endpoint HOST:PORT")),
+            self._need(self.namespace, "namespace", "--namespace"),
+            self._need(self.name, "name", "--name"),
+            self._need(self._token(), "token", f"--token-file FILE or {JMP_TOKEN}", hidden=True),
+        )
+
+    def _need(self, value: str | None, what: str, option: str, *, hidden: bool = False) -> str:
+        if value:
+            return value
+        if self.nointeractive or not sys.stdin.isatty():
+            raise click.UsageError(f"give the {what} by {option}")
+        return click.prompt(f"{what[0].upper()}{what[1:]}", hide_input=hidden, err=True)
+
+    def _token(self) -> str | None:
+        """The token from the options or, without them, from the environment."""
+        if self.token is not None and self.token_file is not None:
+            raise click.UsageError("--token and --token-file exclude each other")
+        if self.token_file is not None:
+            return options.read_secret(Path(self.token_file), "token")
+        if self.token is not None:
+            safer = f"--token-file or {JMP_TOKEN}"
+            errors.warn("jmp", f"everybody on this host can read --token in the list of processes; use {safer}")
+            return self.token
+        return os.environ.get(JMP_TOKEN)
+
+    def authorities(self) -> str:
+        """The certificates to trust, as configurations have them; empty for the system's."""
+        return b64encode(options.read_ca(Path(self.tls_ca)).encode()).decode() if self.tls_ca else ""
 
 
 _OPTIONS = (
@@ -40,54 +86,14 @@ _OPTIONS = (
 )
 
 
-def identity_options(command: F) -> F:
-    """The options of `ask`, and those by which the controller's certificate is checked."""
+def identity_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Who somebody is to a controller, and how its certificate is checked: one argument `given` of the command."""
+    names = [field.name for field in fields(Given)]
+
+    @wraps(command)
+    def with_identity(**values: Any) -> None:
+        command(given=Given(**{name: values.pop(name) for name in names}), **values)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def ask(
-    endpoint: str | None,
-    namespace: str | None,
-    name: str | None,
-    token: str | None,
-    token_file: str | None,
-    *,
-    interactive: bool,
-) -> Identity:
-    """What is given, and the answers to what is not; UsageError where nobody can be asked."""
-    interactive = interactive and sys.stdin.isatty()
-
-    def need(value: str | None, what: str, option: str, *, hidden: bool = False) -> str:
-        if value:
-            return value
-        if not interactive:
-            raise click.UsageError(f"give the {what} by {option}")
-        return click.prompt(f"{what[0].upper()}{what[1:]}", hide_input=hidden, err=True)
-
-    address = options.check_address(need(endpoint, "controller's endpoint", "--endpoint HOST:PORT"))
-    return Identity(
-        address,
-        need(namespace, "namespace", "--namespace"),
-        need(name, "name", "--name"),
-        need(find_token(token, token_file), "token", f"--token-file FILE or {JMP_TOKEN}", hidden=True),
-    )
-
-
-def read_authorities(file: str) -> str:
-    """The certificates in a file, as configurations have them."""
-    return b64encode(options.read_ca(Path(file)).encode()).decode()
-
-
-def find_token(token: str | None, file: str | None) -> str | None:
-    """The token from the options or, without them, from the environment."""
-    if token is not None and file is not None:
-        raise click.UsageError("--token and --token-file exclude each other")
-    if file is not None:
-        return options.read_secret(Path(file), "token")
-    if token is not None:
-        safer = f"--token-file or {JMP_TOKEN}"
-        errors.warn("jmp", f"everybody on this host can read --token in the list of processes; use {safer}")
-        return token
-    return os.environ.get(JMP_TOKEN)
+        with_identity = option(with_identity)
+    return with_identity

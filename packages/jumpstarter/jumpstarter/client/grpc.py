@@ -238,6 +238,17 @@ class ClientService:
             raise controller_error(e, self._where) from e
         raise ControllerAway(f"the controller {self._where} cannot be reached: {method} has not ended")
 
+    async def _pages(self, method: str, request: Any, page_token: str | None) -> tuple[list[Any], str]:
+        """The answers to a request for a list, one with `page_token`, else all, and the token of what follows."""
+        pages = list[Any]()
+        request.page_token = page_token or ""
+        while True:
+            page = await self._call(method, request)
+            pages.append(page)
+            last, request.page_token = request.page_token, page.next_page_token
+            if not request.page_token or page_token is not None or request.page_token == last:
+                return pages, page.next_page_token
+
     async def GetExporter(self, *, name: str) -> Exporter:
         """One exporter."""
         request = client_pb2.GetExporterRequest(name=self._name("exporters", name))
@@ -247,19 +258,12 @@ class ClientService:
         self, *, page_size: int | None = None, page_token: str | None = None, filter: str | None = None
     ) -> ExporterList:
         """The exporters whose labels fit a selector: one page with `page_token`, else all."""
-        found, token = list[Exporter](), page_token or ""
-        while True:
-            request = client_pb2.ListExportersRequest(
-                parent=f"namespaces/{self._namespace}",
-                page_size=page_size or 0,
-                page_token=token,
-                filter=filter or "",
-            )
-            page = await self._call("ListExporters", request)
-            found += [Exporter.from_proto(exporter) for exporter in page.exporters]
-            last, token = token, page.next_page_token
-            if not token or page_token is not None or token == last:
-                return ExporterList(exporters=found, next_page_token=token)
+        request = client_pb2.ListExportersRequest(
+            parent=f"namespaces/{self._namespace}", page_size=page_size or 0, filter=filter or ""
+        )
+        pages, token = await self._pages("ListExporters", request, page_token)
+        found = [Exporter.from_proto(exporter) for page in pages for exporter in page.exporters]
+        return ExporterList(exporters=found, next_page_token=token)
 
     async def GetLease(self, *, name: str) -> Lease:
         """One lease."""
@@ -277,21 +281,16 @@ class ClientService:
         tag_filter: str | None = None,
     ) -> LeaseList:
         """The leases of the namespace: one page with `page_token`, else all."""
-        found, token = list[Lease](), page_token or ""
-        while True:
-            request = client_pb2.ListLeasesRequest(
-                parent=f"namespaces/{self._namespace}",
-                page_size=page_size or 0,
-                page_token=token,
-                filter=filter or "",
-                only_active=only_active,
-                tag_filter=tag_filter or "",
-            )
-            page = await self._call("ListLeases", request)
-            found += [Lease.from_proto(lease) for lease in page.leases]
-            last, token = token, page.next_page_token
-            if not token or page_token is not None or token == last:
-                return LeaseList(leases=found, next_page_token=token)
+        request = client_pb2.ListLeasesRequest(
+            parent=f"namespaces/{self._namespace}",
+            page_size=page_size or 0,
+            filter=filter or "",
+            only_active=only_active,
+            tag_filter=tag_filter or "",
+        )
+        pages, token = await self._pages("ListLeases", request, page_token)
+        found = [Lease.from_proto(lease) for page in pages for lease in page.leases]
+        return LeaseList(leases=found, next_page_token=token)
 
     async def CreateLease(
         self,
