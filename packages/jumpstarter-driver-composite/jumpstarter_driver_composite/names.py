@@ -13,6 +13,7 @@ RESERVED_NAMES = frozenset(
         "end_session",
         "end_session_async",
         "get_status_async",
+        "joins_pieces",
         "labels",
         "log_level",
         "log_stream",
@@ -27,6 +28,7 @@ RESERVED_NAMES = frozenset(
         "stack",
         "status_changes",
         "status_changes_async",
+        "status_monitor_async",
         "stream",
         "stream_async",
         "streamingcall",
@@ -34,6 +36,8 @@ RESERVED_NAMES = frozenset(
         "stub",
         "unavailable",
         "uuid",
+        "wait_for_hook_status",
+        "wait_for_lease_ready",
     }
 )
 """Attributes of `CompositeClient`; written down so that an exporter need not import the client."""
