@@ -29,7 +29,6 @@ from jumpstarter.driver.standin import StandIn, stand_in
 from jumpstarter.driver.turns import Act, Failure, Turns
 from jumpstarter.exporter import Session
 from jumpstarter.exporter.upkeep import Tolerance
-from jumpstarter_driver_composite.driver import Composite, Proxy
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 released = threading.Event()
@@ -60,6 +59,10 @@ class Bare(Driver):
     @classmethod
     def client(cls) -> str:
         return "jumpstarter.client.DriverClient"
+
+
+class Group(Bare):
+    """Does nothing itself."""
 
 
 @dataclass(kw_only=True)
@@ -119,7 +122,7 @@ def trees(draw: st.DrawFn, depth: int = 3) -> dict[str, Any]:
 def build(tree: dict[str, Any], log: list[tuple[str, str]], label: str = "r") -> Driver:
     below = {f"c{i}": build(child, log, f"{label}.c{i}") for i, child in enumerate(tree["children"])}
     if tree["kind"] == "composite":
-        return Composite(children=below)
+        return Group(children=below)
     return Odd(label=label, log=log, reset_does=tree["reset"], close_does=tree["close"], children=below)
 
 
@@ -154,7 +157,7 @@ def test_an_exporter_begins_with_what_can_be_made_and_reset(faults: list[str]) -
     for i, fault in enumerate(faults):
         odd = Odd(label=str(i), log=log, reset_does="fail" if fault.startswith("reset") else "super")
         children[str(i)] = odd if fault in ("", "reset", "reset fails") else missing(Odd, OSError(fault))
-    with Session(root_device=Composite(children=children), tolerance=Tolerance()) as session:
+    with Session(root_device=Group(children=children), tolerance=Tolerance()) as session:
         states = [session.upkeep.states.of(str(child.uuid)).condition.value for child in children.values()]
         expected = {"": "READY", "reset": "FAULTY", "reset fails": "FAULTY"}
         assert states == [expected.get(fault, "ABSENT") for fault in faults]
@@ -196,7 +199,7 @@ class TestTurns:
     def test_a_driver_that_is_there_twice_closes_once(self) -> None:
         log: list[tuple[str, str]] = []
         odd = Odd(label="x", log=log)
-        root = Composite(children={"a": odd, "b": odd, "proxy": Proxy(ref="a")})
+        root = Group(children={"a": odd, "b": odd})
         assert Turns("close").run(root) == []
         assert log == [("close", "x")]
 
@@ -220,7 +223,7 @@ class TestTurns:
                 threads.add(threading.get_ident())
 
         children: dict[str, Driver] = {str(i): Noting() for i in range(50)}
-        root = Composite(children={"a": Composite(children=children), "b": Noting()})
+        root = Group(children={"a": Group(children=children), "b": Noting()})
         Turns("close").run(root)
         assert len(threads) == 1
 
@@ -238,7 +241,7 @@ class TestTurns:
 
     def test_without_a_round_all_children_have_their_turn_too(self) -> None:
         log: list[tuple[str, str]] = []
-        root = Composite(children={"a": Odd(log=log, reset_does="fail"), "b": Odd(label="b", log=log)})
+        root = Group(children={"a": Odd(log=log, reset_does="fail"), "b": Odd(label="b", log=log)})
         with pytest.raises(RuntimeError, match="fails"):
             root.reset()
         assert log == [("reset", ""), ("reset", "b")]
@@ -247,7 +250,7 @@ class TestTurns:
 class TestSession:
     def test_every_failure_to_reset_is_named_by_its_path(self) -> None:
         below: dict[str, Driver] = {"bad": Odd(label="x", reset_does="fail"), "good": Odd()}
-        root = Composite(children={"group": Composite(children=below), "worse": Odd(reset_does="exit")})
+        root = Group(children={"group": Group(children=below), "worse": Odd(reset_does="exit")})
         with pytest.raises(RuntimeError) as caught, serve(root):
             pass
         assert caught.value.__notes__ == ["while resetting group.bad", "resetting worse failed too: 3"]
@@ -259,7 +262,7 @@ class TestSession:
                 return "used"
 
         part = Part(label="part")
-        with tolerant(Composite(children={"part": part})) as (_, client):
+        with tolerant(Group(children={"part": part})) as (_, client):
             part.reset_does = "fail"
             with pytest.raises(grpc.RpcError, match="part fails"):
                 client.stub.blocking.Reset(pb.ResetRequest())
@@ -271,7 +274,7 @@ class TestSession:
     def test_a_reset_that_ends_late_makes_the_driver_ready(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("jumpstarter.driver.turns.DRIVER_LIFE", 0.1)
         odd = Odd(reset_does="hang")
-        with Session(root_device=Composite(children={"odd": odd}), tolerance=Tolerance()) as session:
+        with Session(root_device=Group(children={"odd": odd}), tolerance=Tolerance()) as session:
             state = session.upkeep.states.of(str(odd.uuid))
             assert state.condition.value == "FAULTY"
             released.set()
@@ -303,7 +306,7 @@ class TestSession:
                 return "used"
 
         unknown = Unknown(label="u", log=log, children={"below": Odd(label="below", log=log)})
-        with tolerant(Composite(children={"u": unknown})) as (_, client):
+        with tolerant(Group(children={"u": unknown})) as (_, client):
             assert log == [("reset", "below")]
             with pytest.raises(DriverError, match="absent: no such adapter"):
                 client.children["u"].call("use")
@@ -355,7 +358,7 @@ class Switch(Bare):
 
 class TestRelease:
     def release(self, *drivers: Driver) -> list[Failure]:
-        root = Composite(children={f"d{i}": driver for i, driver in enumerate(drivers)})
+        root = Group(children={f"d{i}": driver for i, driver in enumerate(drivers)})
         with tolerant(root) as (session, client):
             return client.portal.call(session.release)
 
@@ -407,7 +410,7 @@ class TestRelease:
         good = Switch()
         began = time.monotonic()
         try:
-            root = Composite(children={"bad": Switch(on_release="block"), "good": good})
+            root = Group(children={"bad": Switch(on_release="block"), "good": good})
             with tolerant(root) as (session, client):
                 (failure,) = client.portal.call(session.release)
                 assert time.monotonic() - began < 30
@@ -419,7 +422,7 @@ class TestRelease:
 
     def test_it_gets_through_where_a_call_does_not_end(self) -> None:
         switch = Switch()
-        with tolerant(Composite(children={"s": switch})) as (session, client):
+        with tolerant(Group(children={"s": switch})) as (session, client):
             task = client.portal.start_task_soon(client.children["s"].call_async, "block")
             wait_until(lambda: switch.log == ["block"])
             task.cancel()
@@ -526,7 +529,7 @@ def test_a_driver_that_is_made_too_late_is_closed_without_those_below_it_that_we
         return Odd(label="late", log=log, children=children)
 
     made = stand_in(Odd, {}, below, make, TimeoutError("still being made"))
-    with Session(root_device=Composite(children={"late": made}), tolerance=Tolerance()) as session:
+    with Session(root_device=Group(children={"late": made}), tolerance=Tolerance()) as session:
         trouble = session.upkeep.states.troubles[str(made.uuid)]
         session.upkeep.states.try_now(trouble, lambda: pending.set_result(made))
     assert log == [("reset", "below"), ("close", "below")]
@@ -536,13 +539,12 @@ def test_a_driver_that_is_made_too_late_is_closed_without_those_below_it_that_we
 
 
 def test_a_driver_that_does_not_fit_into_the_tree_is_faulty_and_the_others_are_served() -> None:
-    class Growing(Composite):
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            self.children["call"] = Bare()
+    class Growing(Group):
+        def enumerate(self, **place: Any) -> Any:
+            raise ConfigurationError("the name 'call' hides an attribute")
 
     made = stand_in(Growing, {}, {}, lambda _: Growing(), OSError("gone"))
-    with tolerant(Composite(children={"bad": made, "good": Switch()})) as (_, client):
+    with tolerant(Group(children={"bad": made, "good": Switch()})) as (_, client):
         with pytest.raises(DriverError, match="'call' hides an attribute"):
             client.children["bad"].call("x")
         client.children["good"].call("off")

@@ -9,11 +9,20 @@ from pathlib import Path
 SERVE = """\
 import os
 from jumpstarter.common.utils import serve
-from jumpstarter_driver_power.driver import MockPower
+from jumpstarter.driver import Driver, export
+
+class Lamp(Driver):
+    @classmethod
+    def client(cls):
+        return "jumpstarter.client.DriverClient"
+
+    @export
+    async def on(self):
+        pass
 
 def use():
-    with serve(MockPower()) as client:
-        client.on()
+    with serve(Lamp()) as client:
+        client.call("on")
 
 """
 
@@ -33,7 +42,7 @@ def run(script: str, folder: Path) -> str:
 
 def test_its_sockets_are_in_one_folder_of_the_process_which_ends_with_it(tmp_path: Path) -> None:
     look = """
-with serve(MockPower()), serve(MockPower()):
+with serve(Lamp()), serve(Lamp()):
     print(len(os.listdir(os.environ["XDG_RUNTIME_DIR"])))
 use()
 (folder,) = os.scandir(os.environ["XDG_RUNTIME_DIR"])
