@@ -15,10 +15,13 @@ from jumpstarter.common.utils import serve
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
+from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
 from jumpstarter_testing.usb.dutlink import DutlinkBoard
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.storage import MassStorage
 from jumpstarter_testing.waiting import until
+
+__all__ = ["faulty_medium", "make_loop"]
 
 MIB = 1 << 20
 
@@ -165,3 +168,18 @@ class TestFaults:
             client.flash(image)
             assert board.mux == "dut"
             assert stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()
+
+    def test_faulty_sticks_are_named(self, usb_bench: Bench, faulty_medium: FaultyMedium, image: Path) -> None:
+        if usb_bench.is_real:
+            pytest.skip("the lab has its own, in lab/test_storage_faults.py")
+        board = DutlinkBoard(stick=MassStorage(faulty_medium.path), scale=20)
+        usb_bench.plug(board)
+        image.write_bytes(os.urandom(9 * MIB))
+        with storage() as client:
+            with pytest.raises(DriverError, match=faulty_medium.says):
+                client.flash(image)
+            assert board.mux == "host"
+            if faulty_medium.is_touched:
+                with pytest.raises(DriverError, match="the medium is incomplete"):
+                    client.dut()
+                assert "storage dut" not in board.history

@@ -16,14 +16,14 @@ from jumpstarter_driver_sdwire import recovery
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
-from jumpstarter_testing.loops import MakeLoop, make_loop, tmpfs
+from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
 from jumpstarter_testing.usb.device import HangError, Request, StallError
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.sdwire import FactorySdWireBoard, SdWire3, SdWireBoard
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
 
-__all__ = ["make_loop"]
+__all__ = ["faulty_medium", "make_loop"]
 
 MIB = 1 << 20
 
@@ -313,38 +313,16 @@ class TestFaults:
         assert 'ATTR{idVendor}=="04e8", ATTR{idProduct}=="6001"' in str(error.value)
 
 
-class TestMedium:
-    """Cards that fail, as block devices of the kernel behind an emulated board."""
-
-    @pytest.fixture(autouse=True)
-    def emulated(self, usb_bench: Bench) -> None:
-        if usb_bench.is_real:
-            pytest.skip("the lab has its own, in lab/test_card_faults.py")
-
-    def test_protected(self, usb_bench: Bench, image: Path, make_loop: MakeLoop) -> None:
-        board = plug(usb_bench, SdWireBoard(card=make_loop(4 * MIB, "--read-only")))
-        with sdwire() as client, pytest.raises(DriverError, match="read-only; remove the write protection"):
+def test_faulty_cards_are_named(usb_bench: Bench, faulty_medium: FaultyMedium, image: Path) -> None:
+    if usb_bench.is_real:
+        pytest.skip("the lab has its own, in lab/test_card_faults.py")
+    board = plug(usb_bench, SdWireBoard(card=faulty_medium.path))
+    image.write_bytes(os.urandom(9 * MIB))
+    with sdwire() as client:
+        with pytest.raises(DriverError, match=faulty_medium.says):
             client.flash(image)
         assert board.side == "host"
-
-    def test_too_small(self, usb_bench: Bench, image: Path, make_loop: MakeLoop) -> None:
-        device = make_loop(MIB // 2)
-        board = plug(usb_bench, SdWireBoard(card=device))
-        with sdwire() as client:
-            with pytest.raises(DriverError, match="does not fit: the medium has 524288 bytes"):
-                client.flash(image)
+        if faulty_medium.is_touched:
+            with pytest.raises(DriverError, match="the medium is incomplete"):
+                client.dut()
             assert board.side == "host"
-
-    def test_broken(self, usb_bench: Bench, tmp_path: Path, make_loop: MakeLoop) -> None:
-        """The card says 32 MiB, and has room for 4."""
-        image, folder = tmp_path / "image", tmp_path / "small"
-        image.write_bytes(os.urandom(9 * MIB))
-        with tmpfs(folder, "4m"):
-            device = make_loop(32 * MIB, folder=folder)
-            board = plug(usb_bench, SdWireBoard(card=device))
-            with sdwire() as client:
-                with pytest.raises(DriverError, match=r"write .*loop\d+ at byte \d+ .*: (input/output|no space)"):
-                    client.flash(image)
-                with pytest.raises(DriverError, match="the medium is incomplete"):
-                    client.dut()
-                assert board.side == "host"

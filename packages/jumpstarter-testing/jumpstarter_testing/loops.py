@@ -1,10 +1,13 @@
-"""A fixture of loop devices: block devices of the kernel over files, which only root can make."""
+"""Fixtures of loop devices: block devices of the kernel over files, which only root can make; and of faulty ones."""
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,56 @@ def tmpfs(folder: Path, size: str) -> Generator[None]:
         yield
     finally:  # it is gone once no device is over a file of it
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class FaultyMedium:
+    """A block device that an image of 9 MiB does not get on."""
+
+    path: Path
+    says: str
+    """What its user has to be told, as a pattern."""
+
+    is_touched: bool = True
+    """Whether it fails only when something was written."""
+
+
+FAULTS = {
+    "protected": r"loop\d+ is read-only; remove the write protection",
+    "small": r"the image does not fit: the medium has 8388608 bytes",
+    "broken": r"write /dev/loop\d+ at byte \d+ .*: (input/output error|no space left)",
+    "forgetful": r"/dev/loop\d+: input/output error when the data were brought to the medium",
+}
+
+
+@pytest.fixture(params=list(FAULTS))
+def faulty_medium(
+    request: pytest.FixtureRequest, make_loop: MakeLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[FaultyMedium]:
+    """One of each kind: read-only, too small, failing in the middle of a write, failing when it is to write back."""
+    kind, size, options, folder = request.param, 32 * MIB, list[str](), tmp_path
+    with ExitStack() as stack:
+        if kind == "protected":
+            options = ["--read-only"]
+        elif kind == "small":
+            size = 8 * MIB
+        elif kind == "broken":
+            stack.enter_context(tmpfs(folder := tmp_path / "small", "4m"))
+        else:
+            monkeypatch.setattr(os, "fsync", _failing_for_devices(os.fsync))
+        path = make_loop(size, *options, folder=folder)
+        yield FaultyMedium(path, FAULTS[kind], is_touched=kind != "protected")
+
+
+def _failing_for_devices(fsync: Callable[[int], None]) -> Callable[[int], None]:
+    """A loop device brings to its file what it is told, so that its failure is made here."""
+
+    def fail(fd: int) -> None:
+        if stat.S_ISBLK(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(fd)
+
+    return fail
