@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jumpstarter.driver.discovery import Found
-from jumpstarter.usb import UsbDevice, current_host
+from jumpstarter.usb import UsbDevice, about_serial, current_host, twins_of
 
 from .protocol import BOOTLOADER, CONTROL, firmware, is_dutlink
 
@@ -15,7 +15,7 @@ def discover() -> Iterator[Found]:
     """Each board, by its serial, or by its port where that is not its own."""
     boards = [device for device in current_host().devices() if is_dutlink(device)]
     for device in boards:
-        twins = [other for other in boards if other.serial == device.serial]
+        twins = twins_of(device, boards)
         config: dict[str, Any] = {"serial": device.serial} if device.serial else {}
         if len(twins) > 1 or not device.serial:
             config["port"] = device.port
@@ -30,10 +30,7 @@ def discover() -> Iterator[Found]:
 
 
 def _warnings(device: UsbDevice, twins: int, boards: int) -> Iterator[str]:
-    if not device.serial:
-        yield "it has no serial number: it is told by its port, and has to stay there"
-    elif twins > 1:
-        yield f"{twins} boards have the serial {device.serial}: they are told by their ports, and have to stay there"
+    yield from about_serial(device, twins)
     if device.interface(*BOOTLOADER) is not None:
         yield "it is in DFU mode and waits for firmware: press its reset button"
     elif device.interface(*CONTROL) is None:

@@ -55,7 +55,7 @@ def test_missing_and_duplicate_serials_are_told(bench: FakeBench) -> None:
         {"port": "1-1.3"},
     ]
     assert list(export) == ["dutlink", "dutlink2", "dutlink3"]
-    assert warnings.count("2 boards have the serial 0000000a") == 2
+    assert warnings.count("2 devices have the serial 0000000a") == 2
     assert "dutlink3: it has no serial number" in warnings
     assert "# warning: it has no serial number" in printed
 

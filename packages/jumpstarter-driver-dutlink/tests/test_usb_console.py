@@ -136,7 +136,7 @@ def test_usb_console_of_the_dut(usb_bench: Bench, board: DutlinkBoard) -> None:
         console(),
     ):
         pass
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with FakeSerial(folder / "usb-Debug_Chip_1-if00", answer=bytes.upper), console() as client:
         client.call("send_break", 0.01)
         with client.pexpect() as session:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jumpstarter.driver.discovery import Found
-from jumpstarter.usb import UsbDevice, UsbHost, current_host
+from jumpstarter.usb import UsbDevice, UsbHost, about_serial, current_host, twins_of
 
 from .boards import READER, is_factory, is_generation_3, is_sdwire
 
@@ -16,7 +16,7 @@ def discover() -> Iterator[Found]:
     host = current_host()
     boards = [device for device in host.devices() if is_sdwire(device) or _may_be(host, device)]
     for device in boards:
-        twins = [other for other in boards if other.serial == device.serial]
+        twins = twins_of(device, boards)
         by_port = is_generation_3(device) or not device.serial or len(twins) > 1
         config: dict[str, Any] = {"port": device.port} if by_port else {"serial": device.serial}
         generation = "third generation" if is_generation_3(device) else "FT200X"
@@ -27,6 +27,7 @@ def discover() -> Iterator[Found]:
             config=config,
             warnings=tuple(_warnings(device, len(twins))),
             device=device.port,
+            parts=tuple(other.port for other in host.siblings(device) if (other.vendor, other.product) == READER),
         )
 
 
@@ -38,9 +39,7 @@ def _may_be(host: UsbHost, device: UsbDevice) -> bool:
 def _warnings(device: UsbDevice, twins: int) -> Iterator[str]:
     if is_generation_3(device):
         yield "boards of the third generation share their serial: it is told by its port, and has to stay there"
-    elif not device.serial:
-        yield "it has no serial number: it is told by its port, and has to stay there"
-    elif twins > 1:
-        yield f"{twins} boards have the serial {device.serial}: they are told by their ports, and have to stay there"
+    else:
+        yield from about_serial(device, twins)
     if is_factory(device):
         yield "it was never provisioned, and turns only if its EEPROM makes CBUS0 a GPIO"

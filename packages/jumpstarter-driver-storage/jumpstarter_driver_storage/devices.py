@@ -65,7 +65,12 @@ def users_of(path: Path, rules: Rules) -> list[str]:
         return []
     if not stat.S_ISBLK(found.st_mode):
         return []
-    return list(_users(BlockDevice(found.st_rdev, rules.sysfs), rules.procfs))
+    return users_of_device(BlockDevice(found.st_rdev, rules.sysfs), rules)
+
+
+def users_of_device(device: BlockDevice, rules: Rules) -> list[str]:
+    """The same for a device by its number."""
+    return list(_users(device, rules.procfs))
 
 
 class BlockDevice:

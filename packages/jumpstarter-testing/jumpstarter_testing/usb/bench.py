@@ -16,9 +16,13 @@ from .backend import Attachment, EmulatedBackend
 from .device import EmulatedDevice
 from .dutlink import DutlinkBoard
 from .hub import EmulatedHub
+from .links import UdevLinks
 from .storage import MassStorage
 
 HUBS, PORTS = 8, 8
+
+EXPERIMENTAL = 240
+"""Major number of disks, which no disk of this machine has."""
 
 
 @dataclass
@@ -69,6 +73,7 @@ class FakeBench:
         self.backend = EmulatedBackend()
         self.backend.on_driver = self._driver_moved
         self.host = UsbHost(self.root / "sys", self.root / "dev", self.backend, self._store)
+        self._links = UdevLinks(self.root / "dev")
         self._ports: dict[EmulatedDevice, _Port] = {}
         self._away: dict[str, EmulatedDevice] = {}
         """What is plugged in and not on the bus: without a supply, or hanging; by the name of its port."""
@@ -76,7 +81,14 @@ class FakeBench:
         self._address = 10
         self.has_cdc_acm = True
         """Whether the kernel has the driver for serial ports of what is plugged in."""
-        for folder in ("sys/bus/usb/devices", "sys/class/block", "sys/devices/usb1", "dev"):
+        for folder in (
+            "sys/bus/usb/devices",
+            "sys/class/block",
+            "sys/class/tty",
+            "sys/dev/block",
+            "sys/devices/usb1",
+            "dev",
+        ):
             (self.root / folder).mkdir(parents=True)
         self.hubs = [self._made_hub(number) for number in range(HUBS)]
 
@@ -149,8 +161,9 @@ class FakeBench:
             port.attachment.is_there = False
             self.backend.attached.remove(port.attachment)
             device.port = None
-            self._forget(port.path)
             self._remove_disk(port)
+            self._remove_tty(port)
+            self._forget(port.path)
             with port.ready:
                 port.is_over = True
                 port.ready.notify_all()
@@ -264,8 +277,17 @@ class FakeBench:
 
         port.tty = FakeSerial(self.root / "dev" / name, answer=typed)
         port.tty.plug()
+        (folder / "tty" / name / "device").symlink_to("../..")
+        (self.root / "sys/class/tty" / name).symlink_to(folder / "tty" / name)
+        self._links.add("serial", name, device, port.path.name, f"-if{folder.name[-2:].strip('.').zfill(2)}")
         port.pumping = threading.Thread(target=port.pump, name=f"{device.name} console", daemon=True)
         port.pumping.start()
+
+    def _remove_tty(self, port: _Port) -> None:
+        if port.tty is not None:
+            name = Path(port.tty.path).name
+            (self.root / "sys/class/tty" / name).unlink()
+            self._links.remove("serial", name)
 
     def _add_disk(self, device: MassStorage, port: _Port, folder: Path) -> None:
         taken = {other.disk.name for other in self._ports.values() if other.disk is not None}
@@ -274,7 +296,12 @@ class FakeBench:
         block.mkdir(parents=True)
         (block / "device").symlink_to("../..")
         (block / "device/state").write_text("running\n")
-        (self.root / "sys/class/block" / name).symlink_to(block)
+        number = f"{EXPERIMENTAL}:{16 * (ord(name[2]) - ord('a'))}"
+        for file, text in (("dev", number), ("removable", "1"), ("size", str(device.blocks * device.is_present))):
+            (block / file).write_text(f"{text}\n")
+        for link in (f"class/block/{name}", f"dev/block/{number}"):
+            (self.root / "sys" / link).symlink_to(block)
+        self._links.add("disk", name, device, port.path.name, "-0:0")
         port.disk = self.root / "dev" / name
         device.commands = 1
         self._point(device, port)
@@ -294,7 +321,10 @@ class FakeBench:
     def _remove_disk(self, port: _Port) -> None:
         if port.disk is not None:
             port.disk.unlink(missing_ok=True)
-            (self.root / "sys/class/block" / port.disk.name).unlink(missing_ok=True)
+            entry = self.root / "sys/class/block" / port.disk.name
+            (self.root / "sys/dev/block" / (entry / "dev").read_text().strip()).unlink()
+            entry.unlink()
+            self._links.remove("disk", port.disk.name)
             port.disk = None
 
     def _driver_moved(self, attachment: Attachment, number: int, bound: bool) -> None:

@@ -38,6 +38,9 @@ class Found:
     device: str = ""
     """Which physical device it is, such as its USB port; of several entries for one, the first that is not generic."""
 
+    parts: tuple[str, ...] = ()
+    """Other physical devices that are parts of it."""
+
     is_generic: bool = False
     """It is any device of a kind, such as a serial port, which another driver may know better."""
 
@@ -59,7 +62,7 @@ def discover() -> Discovery:
             found += _found_by(entry)
         except (Exception, SystemExit) as e:  # noqa: BLE001 whatever one package does, the others look
             problems.append(one_line(f"{entry.name}: {type(e).__name__}: {e}"))
-    known = {one.device for one in found if one.device and not one.is_generic}
+    known = {part for one in found if not one.is_generic for part in (one.device, *one.parts) if part}
     return Discovery([one for one in found if not (one.is_generic and one.device in known)], problems)
 
 

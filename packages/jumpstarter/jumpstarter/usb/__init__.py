@@ -8,6 +8,7 @@ from .hubs import HubPort
 from .link import INTERFACE, VENDOR, Shared, UsbLink
 from .listing import UsbDevice, UsbInterface
 from .match import UsbMatch, text_of_serial
+from .naming import about_serial, link_to, twins_of
 
 __all__ = [
     "INTERFACE",
@@ -19,7 +20,10 @@ __all__ = [
     "UsbInterface",
     "UsbLink",
     "UsbMatch",
+    "about_serial",
     "current_host",
+    "link_to",
     "text_of_serial",
+    "twins_of",
     "use_host",
 ]

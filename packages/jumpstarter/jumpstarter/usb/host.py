@@ -86,9 +86,12 @@ class UsbHost:
 
     def disk_device(self, disk: Path) -> UsbDevice | None:
         """The USB device that a disk belongs to, whatever link names it; None if it is on no USB."""
-        real = Path(os.path.realpath(disk))
+        return self.owner(self.sysfs / "class/block" / Path(os.path.realpath(disk)).name)
+
+    def owner(self, part: Path) -> UsbDevice | None:
+        """The USB device that something in sysfs is a part of; None if it is on no USB."""
         with suppress(OSError):
-            for directory in (self.sysfs / "class/block" / real.name).resolve(strict=True).parents:
+            for directory in part.resolve(strict=True).parents:
                 if (directory / "idVendor").exists():
                     return read_device(directory)
         return None
