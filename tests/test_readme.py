@@ -65,6 +65,20 @@ if "run" in sys.orig_argv:  # the process of an exporter
 """Run by Python before anything else: it plugs in the hardware that a README is of."""
 
 HARDWARE = {
+    "jumpstarter-driver-gpio": """\
+    import threading, time
+    from jumpstarter_driver_gpio import chips
+    from jumpstarter_testing.gpio import FakeGpioChip
+    chip = FakeGpioChip(bench.root / "gpiochip9", label="pinctrl-rp1", lines=28, names={17: "GPIO17"})
+    chip.__enter__()
+    chips.chip_paths = lambda: [chip.path]
+    def blink():
+        while True:
+            for up in (True, False):
+                time.sleep(0.25)
+                chip.pull(27, up=up)
+    threading.Thread(target=blink, daemon=True).start()
+""",
     "jumpstarter-driver-dutlink": "    bench.plug(DutlinkBoard('c415a913', stick=MassStorage(medium)))\n",
     "jumpstarter-driver-sdwire": (
         "    board = SdWireBoard('sd-wire_01', card=medium)\n    bench.plug(board.reader)\n    bench.plug(board)\n"

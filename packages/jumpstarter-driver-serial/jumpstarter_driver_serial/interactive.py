@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -55,7 +55,8 @@ class Interactive:
                 self._joined.run(self._attached)
             finally:
                 if self._safe is not None:
-                    write_stdout(self._safe.close())
+                    with suppress(OSError):  # the terminal is gone, which something else tells
+                        write_stdout(self._safe.close())
 
     def tell(self, text: str) -> None:
         """Say something beside the console's own output."""

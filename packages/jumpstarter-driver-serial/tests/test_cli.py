@@ -1,100 +1,37 @@
 """The commands, against an exporter of its own; those that want a terminal get a real one."""
 
-import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import sys
 import tempfile
-import termios
 import threading
-import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from jumpstarter_testing.commands import PATIENCE, Commands, Terminal
 from jumpstarter_testing.serial import FakeSerial
-
-PATIENCE = 30.0
-J = (sys.executable, "-c", "from jumpstarter.cli.j import main; main()")
-JMP = (sys.executable, "-c", "from jumpstarter.cli.jmp import main; main()")
+from jumpstarter_testing.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 
 
-class Lab:
+class Lab(Commands):
     """An exporter with a console, and the commands of its users."""
 
-    def __init__(self, folder: Path, device: FakeSerial, options: str = "") -> None:
+    def __init__(self, folder: Path, device: FakeSerial) -> None:
         self.device = device
-        ours = ("JMP_", "JUMPSTARTER_", "XDG_")
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        self.environment |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder), "TERM": "xterm"}
-        (folder / "lab.yaml").write_text(
-            "apiVersion: jumpstarter.dev/v1alpha1\nkind: ExporterConfig\nmetadata: {namespace: default, name: lab}\n"
-            "export:\n  serial:\n    type: jumpstarter_driver_serial.driver.PySerial\n"
-            f"    config: {{url: {device.path}{options}}}\n"
-        )
-        self._exporter = subprocess.Popen(
-            [*JMP, "run", "--exporter-config", str(folder / "lab.yaml")],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._exporter.stderr is not None
-        self.lines: list[str] = []
-        for line in self._exporter.stderr:
-            self.lines.append(line)
-            if " is ready on " in line:
-                break
-        else:
-            raise AssertionError(f"the exporter ended with {self._exporter.wait(PATIENCE)}: {self.lines}")
-        self._reader = threading.Thread(target=lambda: self.lines.extend(self._exporter.stderr or ()), daemon=True)
-        self._reader.start()
-
-    def stop(self) -> None:
-        self._exporter.terminate()
-        self._exporter.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        assert self._exporter.stderr is not None
-        self._exporter.stderr.close()
-
-    def j(self, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """Run `j serial …` to its end."""
-        return subprocess.run(
-            [*J, "serial", *arguments],
-            env=self.environment,
-            input=input,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
+        super().__init__(
+            folder, f"  serial: {{type: jumpstarter_driver_serial.driver.PySerial, config: {{url: {device.path}}}}}\n"
         )
 
-    def output(self, *arguments: str, input: bytes = b"") -> str:
-        done = self.j(*arguments, input=input)
-        assert done.returncode == 0, (done.stderr, self._exporter.poll(), self.lines)
-        return done.stdout.decode()
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `j serial …`, and wait until the console is open."""
-        process = subprocess.Popen(
-            [*J, "serial", *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stderr is not None
-        assert process.stderr.readline() == b"console open; Ctrl-C ends it\n"
-        return process
+    def pipe(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `j serial pipe`, and wait until the console is open."""
+        return self.start("serial", "pipe", *arguments, until=b"console open; Ctrl-C ends it")
 
     def wait_until_open(self, wanted: str = "yes") -> None:
-        deadline = time.monotonic() + PATIENCE
-        while f"open: {wanted}\n" not in self.output("status"):
-            assert time.monotonic() < deadline
+        until(lambda: f"open: {wanted}\n" in self.output("serial", "status"), f"open: {wanted}", PATIENCE)
 
     def replug(self) -> None:
         self.device.unplug()
@@ -116,67 +53,34 @@ def lab(folder: Path, device: FakeSerial) -> Generator[Lab]:
     lab.stop()
 
 
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, lab: Lab, *arguments: str) -> None:
-        self.lab = lab
-        self.fd, inside = pty.openpty()
-        self.before = termios.tcgetattr(self.fd)
-        self.process = subprocess.Popen(
-            [*J, "serial", *arguments],
-            env=lab.environment,
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-        )
-        self._inside = inside
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.fd, keys)
-
-    def read_until(self, text: bytes) -> bytes:
-        deadline = time.monotonic() + PATIENCE
-        read = b""
-        while text not in read:
-            ready = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]
-            assert ready, (f"no {text!r} in {read!r}", self.lab.lines)
-            read += os.read(self.fd, 4096)
-        return read
-
-    def is_as_before(self) -> bool:
-        return termios.tcgetattr(self.fd) == self.before
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.fd)
-        os.close(self._inside)
+@pytest.fixture
+def terminal(lab: Lab) -> Generator[Terminal]:
+    """`j serial console` on a terminal of its own."""
+    with lab.terminal("serial", "console") as terminal:
+        yield terminal
 
 
 @pytest.fixture
-def terminals() -> Generator[list[Terminal]]:
-    opened: list[Terminal] = []
-    yield opened
-    for terminal in opened:
-        terminal.close()
+def others() -> Generator[ExitStack]:
+    """More of them, until the end of the test."""
+    with ExitStack() as stack:
+        yield stack
 
 
 def test_log_and_pipe_and_send(lab: Lab, folder: Path) -> None:
     lab.device.send(b"boot 1\r\nboot 2\r\n")
-    lab.output("expect", "boot 2", "--since", "start", "--timeout", "20")
-    assert lab.output("log") == "boot 1\r\nboot 2\r\n"
-    assert lab.output("log", "--since", "8") == "boot 2\r\n"
-    stamped = lab.output("log", "--timestamps").splitlines()
+    lab.output("serial", "expect", "boot 2", "--since", "start", "--timeout", "20")
+    assert lab.output("serial", "log") == "boot 1\r\nboot 2\r\n"
+    assert lab.output("serial", "log", "--since", "8") == "boot 2\r\n"
+    stamped = lab.output("serial", "log", "--timestamps").splitlines()
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} boot \d", line) for line in stamped)
-    assert lab.output("mark") == "16\n"
-    assert lab.output("send", "help") == ""
+    assert lab.output("serial", "mark") == "16\n"
+    assert lab.output("serial", "send", "help") == ""
     assert lab.device.receive_until(b"help\r") == b"help\r"
-    assert lab.output("pipe", "--since", "boot", "--until", "help", "--no-input") == "help"
-    assert lab.output("pipe", "--no-output", input=b"x" * 100_000) == ""
+    assert lab.output("serial", "pipe", "--since", "boot", "--until", "help", "--no-input") == "help"
+    assert lab.output("serial", "pipe", "--no-output", input=b"x" * 100_000) == ""
     assert lab.device.receive_until(b"x" * 100_000)
-    piped = lab.output("pipe", "--until", "typed", "-o", str(folder / "out"), input=b"this is typed")
+    piped = lab.output("serial", "pipe", "--until", "typed", "-o", str(folder / "out"), input=b"this is typed")
     assert piped == (folder / "out").read_text() == "this is typed"
     assert [path.read_bytes()[:16] for path in (folder / "jumpstarter/consoles").glob("*.log")] == [
         b"boot 1\r\nboot 2\r\n"
@@ -185,28 +89,30 @@ def test_log_and_pipe_and_send(lab: Lab, folder: Path) -> None:
 
 def test_expect_says_what_came_instead(lab: Lab, folder: Path) -> None:
     lab.device.send(b"Kernel panic\r\n")
-    missing = lab.j("expect", "login:", "--since", "start", "--timeout", "0.5")
+    missing = lab.run("serial", "expect", "login:", "--since", "start", "--timeout", "0.5")
     assert missing.returncode == 70
     assert missing.stdout == b"Kernel panic\r\n"
     assert b"no 'login:' within 0.5 s; the last that came is 'Kernel panic" in missing.stderr
     (folder / "script.yaml").write_text("- line: echo hi\n- wait: hi\n  timeout: 20\n")
-    assert lab.output("expect", "--script", str(folder / "script.yaml")).startswith("echo hi")
+    assert lab.output("serial", "expect", "--script", str(folder / "script.yaml")).startswith("echo hi")
     (folder / "wrong.yaml").write_text("- wiat: hi\n")
-    wrong = lab.j("expect", "--script", str(folder / "wrong.yaml"))
+    wrong = lab.run("serial", "expect", "--script", str(folder / "wrong.yaml"))
     assert wrong.returncode == 2
     assert b"step 1" in wrong.stderr
-    assert lab.j("expect").returncode == 2
+    assert lab.run("serial", "expect").returncode == 2
 
 
 def test_pipe_when_the_port_is_lost(lab: Lab) -> None:
     fails, waits, marks = (
-        lab.start("pipe"),
-        lab.start("pipe", "--unplug", "wait=30"),
-        lab.start("pipe", "--unplug", "mark"),
+        lab.pipe(),
+        lab.pipe("--unplug", "wait=30"),
+        lab.pipe("--unplug", "mark"),
     )
-    gives_up = lab.start("pipe", "--unplug", "wait=0")
+    gives_up = lab.pipe("--unplug", "wait=0")
     lab.device.send(b"before ")
-    lab.output("expect", "before ", "--since", "start")  # what the driver has not read is lost with the device
+    lab.output(
+        "serial", "expect", "before ", "--since", "start"
+    )  # what the driver has not read is lost with the device
     lab.replug()
     lab.device.send(b"after")
     out, err = fails.communicate(timeout=PATIENCE)
@@ -227,14 +133,13 @@ def test_pipe_when_the_port_is_lost(lab: Lab) -> None:
 def test_expect_when_the_port_is_lost(lab: Lab) -> None:
     timer = threading.Timer(1.0, lab.device.unplug)
     timer.start()
-    lost = lab.j("expect", "never", "--timeout", "25")
+    lost = lab.run("serial", "expect", "never", "--timeout", "25")
     timer.join()
     assert lost.returncode == 70
     assert b"lost at" in lost.stderr
 
 
-def test_console_in_a_terminal(lab: Lab, terminals: list[Terminal]) -> None:
-    terminals.append(terminal := Terminal(lab, "console"))
+def test_console_in_a_terminal(lab: Lab, terminal: Terminal) -> None:
     shown = terminal.read_until(b"\x07")
     assert b"Ctrl-] and q leave it" in shown
     assert b"\x1b]0;" in shown, "the window has a title"
@@ -255,8 +160,7 @@ def test_console_in_a_terminal(lab: Lab, terminals: list[Terminal]) -> None:
     assert terminal.is_as_before()
 
 
-def test_console_when_the_port_is_lost(lab: Lab, terminals: list[Terminal]) -> None:
-    terminals.append(terminal := Terminal(lab, "console"))
+def test_console_when_the_port_is_lost(lab: Lab, terminal: Terminal) -> None:
     terminal.read_until(b"\x07")
     lab.device.unplug()
     terminal.read_until(b": unplugged]")
@@ -270,12 +174,12 @@ def test_console_when_the_port_is_lost(lab: Lab, terminals: list[Terminal]) -> N
     assert terminal.process.wait(PATIENCE) == 0
 
 
-def test_two_consoles_and_who_writes(lab: Lab, terminals: list[Terminal]) -> None:
-    terminals.append(first := Terminal(lab, "console"))
+def test_two_consoles_and_who_writes(lab: Lab, terminal: Terminal, others: ExitStack) -> None:
+    first = terminal
     first.read_until(b"\x07")
     first.type(b"a")
     first.read_until(b"a")
-    terminals.append(second := Terminal(lab, "console"))
+    second = others.enter_context(lab.terminal("serial", "console"))
     second.read_until(b"[console written to by ")
     second.type(b"b")
     second.read_until(b"take over (--take)]")
@@ -284,10 +188,10 @@ def test_two_consoles_and_who_writes(lab: Lab, terminals: list[Terminal]) -> Non
     second.type(b"c")
     second.read_until(b"c")
     first.read_until(b"c")
-    refused = lab.j("send", "d")
+    refused = lab.run("serial", "send", "d")
     assert refused.returncode == 75
     assert b"is written to by" in refused.stderr
-    assert lab.output("send", "--take", "e") == ""
+    assert lab.output("serial", "send", "--take", "e") == ""
     assert b"b" not in lab.device.received()
     assert b"d" not in lab.device.received()
 
@@ -295,9 +199,8 @@ def test_two_consoles_and_who_writes(lab: Lab, terminals: list[Terminal]) -> Non
 @pytest.mark.alone
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
-    lab: Lab, terminals: list[Terminal], signum: signal.Signals, status: int
+    lab: Lab, terminal: Terminal, signum: signal.Signals, status: int
 ) -> None:
-    terminals.append(terminal := Terminal(lab, "console"))
     terminal.read_until(b"\x07")
     lab.device.send(b"\x1b[?1049h\x1b[?25l")
     terminal.read_until(b"\x1b[?25l")
@@ -308,22 +211,17 @@ def test_a_console_that_is_ended_leaves_the_terminal_as_it_was(
     assert b"\x1b[?25h" in rest
     assert terminal.process.wait(PATIENCE) == status
     assert terminal.is_as_before()
-    assert "writer: none" in lab.output("status")
+    assert "writer: none" in lab.output("serial", "status")
 
 
-def test_a_closed_terminal_ends_the_console(lab: Lab) -> None:
-    terminal = Terminal(lab, "console")
+def test_a_closed_terminal_ends_the_console(lab: Lab, terminal: Terminal) -> None:
     terminal.read_until(b"\x07")
-    os.close(terminal._inside)  # pyright: ignore[reportPrivateUsage]
-    os.close(terminal.fd)
-    assert terminal.process.wait(PATIENCE) != 0
-    assert "writer: none" in lab.output("status")
+    terminal.hang_up()
+    assert terminal.process.wait(PATIENCE) == 129
+    assert "writer: none" in lab.output("serial", "status")
 
 
-def test_a_second_interrupt_does_not_leave_the_terminal_as_the_device_had_it(
-    lab: Lab, terminals: list[Terminal]
-) -> None:
-    terminals.append(terminal := Terminal(lab, "console"))
+def test_a_second_interrupt_does_not_leave_the_terminal_as_the_device_had_it(lab: Lab, terminal: Terminal) -> None:
     terminal.read_until(b"\x07")
     lab.device.send(b"\x1b[?1049h\x1b[?25l")
     terminal.read_until(b"\x1b[?25l")
@@ -334,4 +232,4 @@ def test_a_second_interrupt_does_not_leave_the_terminal_as_the_device_had_it(
     assert b"\x1b[?25h" in rest
     assert terminal.process.wait(PATIENCE) == 130
     assert terminal.is_as_before()
-    assert "writer: none" in lab.output("status")
+    assert "writer: none" in lab.output("serial", "status")

@@ -4,12 +4,15 @@ It needs root and Linux 5.17 with gpio-sim and configfs; the lab of this reposit
 is released it falls back to what it is pulled to.
 """
 
+import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 CONFIGFS = Path("/sys/kernel/config")
+TRACEFS = Path("/sys/kernel/tracing")
 
 
 class GpioSim:
@@ -73,3 +76,44 @@ class GpioSim:
     def value(self, line: int) -> int:
         """The level of a line: what an output drives, or what pulls it."""
         return int((self._sysfs / f"sim_gpio{line}" / "value").read_text())
+
+
+@dataclass(frozen=True)
+class LevelSet:
+    """A level that the kernel gave to an output."""
+
+    seconds: float
+    """When, by the kernel's tracing clock, to the microsecond."""
+
+    line: int
+    """The kernel's own number of it, not the offset in its chip."""
+
+    level: int
+
+
+class LevelTrace:
+    """When the kernel sets lines of any chip, as its tracing tells (trace event gpio:gpio_value), meanwhile.
+
+    It needs root and a kernel with tracing; it knows nothing of the clock of whoever asked for the levels.
+    """
+
+    def __enter__(self) -> Self:
+        if not TRACEFS.is_mount():
+            subprocess.run(["mount", "-t", "tracefs", "none", str(TRACEFS)], check=True)
+        (TRACEFS / "trace").write_text("")
+        (TRACEFS / "events/gpio/gpio_value/enable").write_text("1")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (TRACEFS / "events/gpio/gpio_value/enable").write_text("0")
+
+    def levels(self) -> list[LevelSet]:
+        """What was set since the context began."""
+        return [
+            LevelSet(float(seconds), int(line), int(level))
+            for seconds, line, level in re.findall(
+                r" (\d+\.\d+): gpio_value: (\d+) set (\d)", (TRACEFS / "trace").read_text()
+            )
+        ]

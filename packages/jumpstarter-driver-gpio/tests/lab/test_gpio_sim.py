@@ -16,7 +16,7 @@ from jumpstarter.driver import Driver
 from jumpstarter_driver_gpio.client import DigitalInputClient, DigitalOutputClient
 from jumpstarter_driver_gpio.driver import DigitalInput, DigitalOutput, DigitalPort, PowerSwitch
 from jumpstarter_driver_gpio.edges import PinState
-from jumpstarter_testing.gpiosim import GpioSim
+from jumpstarter_testing.gpiosim import GpioSim, LevelTrace
 
 pytestmark = [
     pytest.mark.skipif("JMP_LAB" not in os.environ, reason="it needs the lab: scripts/lab test"),
@@ -128,14 +128,19 @@ def test_waiting_for_levels_and_edges(sim: GpioSim) -> None:
         timer.join()
 
 
-def test_a_pulse_has_its_width(sim: GpioSim) -> None:
-    """By the exporter's own clock: gpio-sim has no way from an output to an input."""
-    with serve(DigitalOutput(device=sim.path, line=3)) as client:
+def test_a_pulse_has_its_width_by_the_kernels_clock(sim: GpioSim) -> None:
+    with serve(DigitalOutput(device=sim.path, line=3)) as client, LevelTrace() as trace:
         assert isinstance(client, DigitalOutputClient)
-        widths = [client.pulse(0.05) - 0.05 for _ in range(10)]
-        assert sorted(map(abs, widths))[2] < 0.001  # others may have waited for the processor
-        assert min(widths) > -0.002
+        told = [client.pulse(0.05) for _ in range(10)]
         assert sim.value(3) == 0
+        levels = trace.levels()
+    assert [level.level for level in levels] == [1, 0] * 10
+    widths = [end.seconds - begin.seconds for begin, end in zip(levels[::2], levels[1::2], strict=True)]
+    errors = sorted(abs(width - 0.05) for width in widths)
+    assert errors[2] < 0.001, widths  # others may have waited for the processor
+    assert min(widths) > 0.05 - 0.001
+    differences = sorted(abs(width - real) for width, real in zip(widths, told, strict=True))
+    assert differences[4] < 0.001, "and what the client is told is what was so"
 
 
 def test_several_lines_at_once(sim: GpioSim) -> None:

@@ -1,6 +1,13 @@
 """A USB serial adapter on a real kernel, in the lab (scripts/lab test): lines, unplugging, and being found again."""
 
+import fcntl
 import os
+import re
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
 import threading
 import time
 from collections.abc import Generator
@@ -14,6 +21,7 @@ from jumpstarter_driver_serial.client import PySerialClient
 from jumpstarter_driver_serial.driver import PySerial
 from jumpstarter_driver_serial.failure import ExpectError
 from jumpstarter_driver_serial.identity import stable_name
+from jumpstarter_testing.commands import PATIENCE, Commands
 from jumpstarter_testing.usb.ftdi import FtdiAdapter
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
@@ -22,6 +30,9 @@ pytestmark = [
     pytest.mark.skipif("JMP_LAB" not in os.environ, reason="it needs the lab: scripts/lab test"),
     pytest.mark.timeout(120),
 ]
+
+ASYNC_LOW_LATENCY = 1 << 13
+"""linux/tty_flags.h"""
 
 BY_ID = "/dev/serial/by-id/usb-FTDI_FT230X_Basic_UART_{}-if00-port0"
 
@@ -73,6 +84,21 @@ def test_bytes_and_lines_without_opening_it_anew(adapter: FtdiAdapter) -> None:
         assert after[-1] == "break 0"
         stream.send(b"still there")
         assert received(stream, 11) == b"still there"
+
+
+@pytest.mark.parametrize(("low_latency", "milliseconds"), [(True, 1), (False, 16)])
+def test_a_quick_adapter_passes_bytes_on_at_once(adapter: FtdiAdapter, low_latency: bool, milliseconds: int) -> None:
+    timer = Path("/sys/bus/usb-serial/devices", Path(tty("A1")).name, "latency_timer")
+    with serve(PySerial(url=BY_ID.format("A1"), low_latency=low_latency)) as client, client.stream() as stream:
+        until(lambda: adapter.latency == milliseconds, "the adapter is told")
+        assert int(timer.read_text()) == milliseconds
+        port = os.open(tty("A1"), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)  # which only root can: it is exclusive
+        state = bytearray(72)  # struct serial_struct of linux/serial.h, whose flags are its fifth int
+        fcntl.ioctl(port, termios.TIOCGSERIAL, state)
+        os.close(port)
+        assert bool(struct.unpack_from("5i", state)[4] & ASYNC_LOW_LATENCY) is low_latency
+        stream.send(b"x")
+        assert received(stream, 1) == b"x"
 
 
 def test_unplugged_and_plugged_in_again(bench: KernelBench, adapter: FtdiAdapter) -> None:
@@ -144,3 +170,53 @@ def test_a_script_waits_over_a_replug(bench: KernelBench, adapter: FtdiAdapter) 
         thread.start()
         assert client.expect("login: ", timeout=80).ok
         thread.join()
+
+
+@pytest.fixture
+def commands(adapter: FtdiAdapter) -> Generator[Commands]:
+    with tempfile.TemporaryDirectory(prefix="jmp") as folder:
+        config = f"{{url: {BY_ID.format('A1')}}}"
+        commands = Commands(
+            Path(folder), f"  serial: {{type: jumpstarter_driver_serial.driver.PySerial, config: {config}}}\n"
+        )
+        yield commands
+        commands.stop()
+
+
+def test_commands_when_the_adapter_is_unplugged(bench: KernelBench, adapter: FtdiAdapter, commands: Commands) -> None:
+    opened = b"console open; Ctrl-C ends it"
+    fails, waits, marks = (
+        commands.start("serial", "pipe", "--no-input", *policy, until=opened)
+        for policy in ((), ("--unplug", "wait=60"), ("--unplug", "mark"))
+    )
+    expects = threading.Thread(target=lambda: answers.append(commands.run("serial", "expect", "never")), daemon=True)
+    answers: list[subprocess.CompletedProcess[bytes]] = []
+    with commands.terminal("serial", "console") as terminal:
+        terminal.read_until(b"\x07")
+        expects.start()
+        adapter.say(b"before ")
+        terminal.read_until(b"before ")
+        bench.unplug(adapter)
+        terminal.read_until(b"[console lost at ")
+        out, err = fails.communicate(timeout=PATIENCE)
+        assert (out, fails.returncode) == (b"before ", 70)
+        assert re.search(rb"lost at \d\d:\d\d:\d\d\.\d+: (unplugged|it hung up)", err), err
+        expects.join(PATIENCE)
+        assert answers[0].returncode == 70
+        assert b"lost at" in answers[0].stderr
+        bench.plug(adapter)
+        terminal.read_until(b"[console back after")
+        adapter.say(b"after")
+        terminal.read_until(b"after")
+        terminal.type(b"\x1dq")
+        terminal.read_until(b"console left")
+        assert terminal.process.wait(PATIENCE) == 0
+    for goes_on in (waits, marks):
+        assert goes_on.stdout is not None
+        assert goes_on.stdout.read(12) == b"before after"
+        goes_on.send_signal(signal.SIGINT)
+        out, err = goes_on.communicate(timeout=PATIENCE)
+        assert goes_on.returncode == 0, err
+        assert re.search(
+            rb"\[console lost at .*: (?:unplugged|it hung up)\]\n\[console back after .* s, at .*\]", err
+        ), err

@@ -5,7 +5,7 @@ Requests as in the kernel's ftdi_sio.h; a packet to the host has two bytes of mo
 
 from .device import BULK, VENDOR_IN, VENDOR_OUT, EmulatedDevice, Request, StallError, interface
 
-MODEM_CONTROL, SET_DATA = 0x01, 0x04
+MODEM_CONTROL, SET_DATA, SET_LATENCY, GET_LATENCY = 0x01, 0x04, 0x09, 0x0A
 
 _STATUS = b"\x01\x60"
 """No modem line is active, and the transmitter is empty."""
@@ -28,6 +28,8 @@ class FtdiAdapter(EmulatedDevice):
         """Whether the far end sends back what it hears."""
         self.lines: list[str] = []
         """What became of the lines, in order: `dtr 1`, `rts 0`, `break 1`."""
+        self.latency = 16
+        """Milliseconds for which it keeps few bytes from the host."""
 
     def say(self, data: bytes) -> None:
         """Let the far end send bytes."""
@@ -47,13 +49,15 @@ class FtdiAdapter(EmulatedDevice):
                         self.lines.append(f"{name} {request.value >> bit & 1}")
             elif request.request == SET_DATA:
                 self.lines.append(f"break {int(bool(request.value & _BREAK))}")
+            elif request.request == SET_LATENCY:
+                self.latency = request.value & 0xFF
             return b""
         if request.kind == VENDOR_IN:
+            if request.request == GET_LATENCY:
+                return bytes((self.latency,))
             match request.request:
                 case 0x05:  # MODEM_STATUS
                     return _STATUS
-                case 0x0A:  # GET_LATENCY
-                    return b"\x10"
                 case 0x90:  # READ_EEPROM
                     return bytes(2)
                 case _:
