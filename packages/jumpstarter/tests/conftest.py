@@ -8,6 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 from families import Family
+from jumpstarter.streams.encoding import Compression
+
+
+@pytest.fixture(params=list(Compression))
+def encoding(request: pytest.FixtureRequest) -> Compression:
+    """Each of the encodings; zstd's library is an extra."""
+    if request.param is Compression.ZSTD:
+        pytest.importorskip("backports.zstd")
+    return request.param
 
 
 @pytest.fixture

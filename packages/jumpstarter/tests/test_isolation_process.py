@@ -25,6 +25,8 @@ from jumpstarter.exporter.session import Session
 from jumpstarter.streams.common import create_memory_stream
 from jumpstarter.streams.portal import shared_portal
 
+pytest.importorskip("jumpstarter_driver_composite", reason="a tree that is read from YAML is one of its composites")
+
 HERE = str(Path(__file__).parent)
 
 

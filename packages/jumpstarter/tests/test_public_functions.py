@@ -187,7 +187,6 @@ def test_lines_of_a_logger_are_of_the_source_that_it_was_given():
         assert anyio.run(sources, another) == {LogSource.SYSTEM}
 
 
-@pytest.mark.parametrize("encoding", list(Compression))
 def test_what_is_compressed_begins_as_the_table_says(encoding: Compression):
     making = compressor(encoding)
     assert (making.compress(b"x") + making.flush()).startswith(COMPRESSION_SIGNATURES[encoding])

@@ -227,7 +227,6 @@ async def blocks(*data: bytes) -> AsyncIterator[bytes]:
         yield block
 
 
-@pytest.mark.parametrize("encoding", list(Compression))
 def test_compressed_blocks_are_recognised_by_their_content(encoding: Compression) -> None:
     making = compressor(encoding)
     packed = making.compress(b"content" * 1000) + making.flush()

@@ -363,7 +363,7 @@ def test_not_installed_not_allowed_and_failed_to_import_are_three_messages(
         "lab_needy.Client": "failed to import: ModuleNotFoundError: .*; install what has a_library_that_is_not_here",
         "lab_leaving.Client": "failed to import: SystemExit: 3",
         "lab_odd.Client": "failed to import: AttributeError: x",
-        "jumpstarter_driver_power.nothing.Client": "is not in the installed jumpstarter_driver_power: update it",
+        "jumpstarter.client.nothing.Client": "is not in the installed jumpstarter: update it",
     }
     for path, message in failures.items():
         with pytest.raises(MissingDriverError, match=message):
