@@ -180,6 +180,30 @@ def test_a_reset_that_fails_keeps_calls_away_until_it_succeeds(lab: Lab, write: 
         assert events(lab).count("port make") == 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "slow", "signum"),
+    [("direct", "make", signal.SIGTERM), ("direct", "reset", signal.SIGINT), ("leased", "make", signal.SIGTERM)],
+)
+def test_an_exporter_that_is_stopped_while_it_starts_closes_what_is_there(
+    lab: Lab, write: Write, mode: str, slow: str, signum: signal.Signals
+) -> None:
+    config = write(first=port(), slow=port(**{f"fail_{slow}": "hang"}), last=port())
+    if mode == "leased":
+        config.write_text(config.read_text() + "endpoint: 127.0.0.1:9\ntoken: secret\n")
+    with lab.started(config=config) as exporter:
+        wait_for(lambda: f"slow {slow}" in events(lab), 30)
+        if slow == "make":
+            assert "last make" not in events(lab)
+        started = time.monotonic()
+        assert exporter.stop(signum) == 0
+        assert time.monotonic() - started < 10  # of 10 s for each driver that hangs, and more for those after it
+    there = {"first"} if slow == "make" else {"first", "slow", "last"}
+    assert {event.split()[0] for event in events(lab) if event.endswith("closed")} == there
+    assert ("last make" in events(lab)) is (slow == "reset")
+    with lab.exporter(config=write(first=port(), last=port())):  # nothing is left of it
+        pass
+
+
 def test_a_constructor_that_hangs_does_not_keep_the_others(lab: Lab, write: Write) -> None:
     go = lab.directory / "go"
     lab.environment["PYTHONPATH"] += os.pathsep + str(lab.directory)

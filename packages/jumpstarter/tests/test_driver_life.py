@@ -430,6 +430,35 @@ class TestRelease:
             assert switch.log == ["block", "off"]
             released.set()
 
+    @pytest.mark.parametrize("is_quick", [True, False], ids=["quick", "hangs"])
+    def test_a_device_is_not_handed_back_while_its_reset_is_tried_again_unless_that_hangs(
+        self, is_quick: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Late(Switch):
+            """Cannot be reset at first, and takes long then."""
+
+            def reset(self) -> None:
+                self.log.append("reset")
+                if self.log.count("reset") == 1:
+                    raise OSError("not yet")
+                released.wait(60)
+                self.log.append("is reset")
+
+        monkeypatch.setattr("jumpstarter.exporter.calls.STUCK", 60 if is_quick else 0.1)
+        late = Late()
+        with tolerant(Composite(children={"late": late})) as (session, client):
+            with pytest.raises(DriverError, match="not yet"):
+                client.children["late"].call("off")
+            wait_until(lambda: late.log.count("reset") == 2)
+            handing_back = client.portal.start_task_soon(session.release)
+            if is_quick:
+                time.sleep(0.3)
+                released.set()
+            assert handing_back.result(60) == []
+            assert late.log == ["reset", "reset", *(["is reset", "off"] if is_quick else ["off"])]
+            released.set()
+            wait_until(lambda: not session.upkeep.states.troubles)
+
     def test_the_children_of_a_driver_are_handed_back_too(self) -> None:
         inner = Switch()
         outer = Switch(children={"inner": inner})

@@ -150,6 +150,9 @@ DRAIN = 5.0
 DRIVER_LIFE = 10.0
 """Seconds that a driver has to be made, to reset, to hand back its device, or to close."""
 
+HALT = 2.0
+"""Seconds of those that a driver still has when the exporter is told to stop while it starts."""
+
 RETRY_FIRST = 1.0
 """Seconds until a driver is tried again that could not be made or reset; each further time twice as long."""
 
@@ -205,6 +208,23 @@ _KEEPALIVE: list[tuple[str, int | str]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+
+PROCESS_OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.keepalive_time_ms", 2_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+]
+"""Client options for the process of an isolated driver, whose hand-back waits for 10 s: one that is frozen is noticed
+within 5 s, by gRPC's own threads, so that a driver that blocks its event loop does not count as that."""
+
+FROZEN = 2.0
+"""Seconds in which such a process has to take a new connection, or it is ended."""
 
 _RECONNECT: list[tuple[str, int | str]] = [
     ("grpc.initial_reconnect_backoff_ms", 200),

@@ -1,7 +1,7 @@
 """Rounds: jobs that touch hardware, one after another, none of which can stop the others.
 
 All run in one thread. Where a job takes long, another thread goes on with the next; one that has not ended at its
-deadline is given up, and its thread left to it.
+deadline is given up, and its thread left to it. Rounds with the same `Halt` can be ended early.
 """
 
 from __future__ import annotations
@@ -9,13 +9,64 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from contextvars import copy_context
 
-from ..common.limits import DRIVER_LIFE
+from ..common.limits import DRIVER_LIFE, HALT
 
 PATIENCE = 1.0
 """Seconds after which the next job does not wait any longer for the one before."""
+
+
+class Halted(Exception):
+    """The exporter was told to stop before all its drivers were made and reset."""
+
+    def __init__(self) -> None:
+        super().__init__("told to stop before the devices were ready; closing those that were")
+
+
+class Halt:
+    """The word to stop, given from any thread: no further job begins, and those under way have a moment to end."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._told = threading.Lock()
+        self._rounds: list[threading.Condition] = []
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it was given."""
+        return self._since is not None
+
+    def set(self) -> None:
+        """Give it."""
+        with self._told:
+            self._since = time.monotonic()
+            rounds = list(self._rounds)
+        for changed in rounds:
+            with changed:
+                changed.notify_all()
+
+    def check(self) -> None:
+        """Raise Halted if it was given."""
+        if self.is_set:
+            raise Halted
+
+    def is_over(self, now: float) -> bool:
+        """Whether that moment has passed."""
+        return self._since is not None and now - self._since >= HALT
+
+    @contextmanager
+    def heard(self, changed: threading.Condition) -> Generator[None]:
+        """Have a condition notified when it is given."""
+        with self._told:
+            self._rounds.append(changed)
+        try:
+            yield
+        finally:
+            with self._told:
+                self._rounds.remove(changed)
 
 
 class Job:
@@ -74,29 +125,29 @@ class Job:
 class Round:
     """Runs jobs, and those that they bring about."""
 
-    def __init__(self, jobs: Iterable[Job], patience: float = PATIENCE) -> None:
+    def __init__(self, jobs: Iterable[Job], patience: float = PATIENCE, halt: Halt | None = None) -> None:
         self._queue = deque(jobs)
         self._patience = patience
+        self._halt = halt or Halt()
         self._changed = threading.Condition()
         self._running: list[Job] = []
         self._threads = 0
         """Those that take jobs from the queue."""
 
     def run(self) -> None:
-        """Run all; returns when each has ended or was given up."""
-        with self._changed:
-            while self._queue or self._running or self._threads:
+        """Run all, or those that have begun at a halt; returns when each has ended or was given up."""
+        with self._halt.heard(self._changed), self._changed:
+            while self._has_next or self._running or self._threads:
                 now = time.monotonic()
                 self._look_after(now)
-                if self._queue and not self._threads:
+                if self._has_next and not self._threads:
                     self._start_thread()
-                elif self._queue or self._running or self._threads:
+                elif self._has_next or self._running or self._threads:
                     self._changed.wait(self._until_next(now))
 
-    def stop(self) -> None:
-        """Begin no further job."""
-        with self._changed:
-            self._queue.clear()
+    @property
+    def _has_next(self) -> bool:
+        return bool(self._queue) and not self._halt.is_set
 
     def _start_thread(self) -> None:
         self._threads += 1
@@ -105,7 +156,7 @@ class Round:
 
     def _look_after(self, now: float) -> None:
         for job in list(self._running):
-            job.is_overdue = job.spent(now) >= job.deadline()
+            job.is_overdue = job.spent(now) >= job.deadline() or self._halt.is_over(now)
             if not job.is_passed and (job.is_overdue or job.lasts(now) >= self._patience):
                 job.is_passed = True
                 self._threads -= 1
@@ -116,7 +167,7 @@ class Round:
     def _until_next(self, now: float) -> float:
         moments = [job.deadline() - job.spent(now) for job in self._running]
         moments += [self._patience - job.lasts(now) for job in self._running if not job.is_passed]
-        return max(min([*moments, self._patience]), 0.001)
+        return max(min([*moments, self._patience, *([HALT / 4] if self._halt.is_set else [])]), 0.001)
 
     def _work(self) -> None:
         while (job := self._take()) is not None:
@@ -130,7 +181,7 @@ class Round:
 
     def _take(self) -> Job | None:
         with self._changed:
-            if not self._queue:
+            if not self._has_next:
                 self._threads -= 1
                 self._changed.notify_all()
                 return None

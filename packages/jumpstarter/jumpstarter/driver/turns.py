@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..common.exceptions import DeviceFaultyError
 from ..common.limits import DRIVER_LIFE
-from .rounds import PATIENCE, Job, Round
+from .rounds import PATIENCE, Halt, Job, Round
 
 if TYPE_CHECKING:
     from .base import Driver
@@ -45,6 +45,7 @@ class Turns:
     A driver's own method decides when its children get their turn, by `super()`; those that it leaves out, because it
     fails or hangs, get it afterwards. `done` are drivers that had theirs. `report` is called with each failure at once,
     `late` when a driver that was given up has ended after all, with its error if it had one; both from any thread.
+    After a `halt` no further driver has its turn.
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class Turns:
         report: Callable[[Failure], None] | None = None,
         late: Callable[[Driver, BaseException | None], None] | None = None,
         patience: float = PATIENCE,
+        halt: Halt | None = None,
     ) -> None:
         self.act: Act = act
         self.failures: list[Failure] = []
         self.late = late
         self._report = report
-        self._patience = patience
+        self._patience, self._halt = patience, halt
         self._lock = threading.Lock()
         self._claimed = {id(driver): driver for driver in done}  # kept, so that no other driver gets the same id
 
@@ -84,7 +86,7 @@ class Turns:
         return DRIVER_LIFE
 
     def take(self, jobs: Iterable[Job]) -> None:
-        Round(jobs, self._patience).run()
+        Round(jobs, self._patience, self._halt).run()
 
     def claim(self, driver: Driver) -> bool:
         """Whether the driver has not had its turn; from now on it has."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from ..common.limits import STUCK
 from ..driver.base import Driver
 from ..driver.calls import Call, running
 from ..driver.decorators import Options
@@ -29,8 +30,13 @@ class Calls:
     def __init__(self, path_of: Callable[[Driver], str]) -> None:
         self._path_of = path_of
         self._workers: dict[UUID, Worker] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog = Watchdog(path_of)
         self._deadlines = Deadlines()
+
+    def begin(self) -> None:
+        """Note the event loop on which calls are made, from now on."""
+        self._loop = asyncio.get_running_loop()
 
     def worker(self, driver: Driver) -> Worker:
         """The worker of a driver, made when it is first needed."""
@@ -100,6 +106,30 @@ class Calls:
             raise
         finally:
             self._watchdog.end()
+
+    @contextmanager
+    def turn(self, driver: Driver, what: str) -> Generator[None]:
+        """The turn of a driver, for another thread than the event loop's: no call of it runs meanwhile.
+
+        Where it takes long, urgent calls do not wait for its end. Raises DriverStuckError while a call does not end.
+        """
+        loop, call = self._loop, Call(driver, what)
+        if loop is None:  # nobody makes calls yet
+            yield
+            return
+
+        async def take() -> Worker:
+            worker = self.worker(driver)
+            await worker.take(call)
+            loop.call_later(STUCK, worker.overtake, call, f"its {what} takes long")
+            return worker
+
+        worker = asyncio.run_coroutine_threadsafe(take(), loop).result()
+        try:
+            yield
+        finally:
+            with suppress(RuntimeError):  # the loop has ended, and all calls with it
+                loop.call_soon_threadsafe(worker.give, call)
 
     async def exclusively(self, drivers: Sequence[Driver], what: str, function: Callable[[], Any]) -> None:
         """Run a function in the first driver's worker while none of the others' methods run."""

@@ -19,6 +19,7 @@ from ..common.exceptions import BusyError, ConfigurationError, HookFailedError
 from ..common.groups import ungrouping
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
+from ..driver.rounds import Halt, Halted
 from .gate import Gate, OwnersGate
 from .leasehooks import LeaseHooks
 from .life import SessionLife
@@ -77,18 +78,26 @@ async def serve_config(
     """
     failure: HookFailedError | None = None
     async with create_task_group() as tasks:
-        stop = Event()
-        await tasks.start(watch_signals, stop.set)
-        async with _serving(config, listener, observers=observers) as (address, life):
+        halt, stop = Halt(), Event()
 
-            async def announce() -> None:
-                await life.offered()
-                ready(address)
+        def stop_now() -> None:
+            halt.set()
+            stop.set()
 
-            tasks.start_soon(announce)
-            await first_of(stop.wait, life.over)
-            logger.info("stopping")
-            failure = life.failure
+        await tasks.start(watch_signals, stop_now)
+        try:
+            async with _serving(config, listener, observers=observers, halt=halt) as (address, life):
+
+                async def announce() -> None:
+                    await life.offered()
+                    ready(address)
+
+                tasks.start_soon(announce)
+                await first_of(stop.wait, life.over)
+                logger.info("stopping")
+                failure = life.failure
+        except Halted as e:
+            logger.info("%s", e)
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -107,9 +116,14 @@ async def serving(config: ExporterConfigV1Alpha1, listener: Listener, *, once: b
 
 @asynccontextmanager
 async def _serving(
-    config: ExporterConfigV1Alpha1, listener: Listener, *, observers: bool = False, once: bool = False
+    config: ExporterConfigV1Alpha1,
+    listener: Listener,
+    *,
+    observers: bool = False,
+    once: bool = False,
+    halt: Halt | None = None,
 ) -> AsyncGenerator[tuple[str, SessionLife]]:
-    """The same with the sessions' life, which is not waited for."""
+    """The same with the sessions' life, which is not waited for; raises Halted after a halt while it starts."""
     ownership = Ownership(observers=observers or config.observers)
     async with AsyncExitStack() as stack:
         path = None
@@ -119,7 +133,7 @@ async def _serving(
         elif listener.name is not None:
             path = stack.enter_context(claim(listener.name, str(config.path)))
         passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
-        session = await stack.enter_async_context(open_session(config, passphrase))
+        session = await stack.enter_async_context(open_session(config, passphrase, halt=halt))
         gate = OwnersGate(session, ownership, is_private=listener == UnixListener())
         if isinstance(listener, TcpListener):
             address = await stack.enter_async_context(_serve_tcp(session, listener, gate))
@@ -131,9 +145,14 @@ async def _serving(
 
 
 @asynccontextmanager
-async def open_session(config: ExporterConfigV1Alpha1, *secrets_beside: str | None) -> AsyncGenerator[Session]:
-    """The drivers of a configuration as a session, after what a killed exporter left is made good."""
-    made = await to_thread.run_sync(make_drivers, config)
+async def open_session(
+    config: ExporterConfigV1Alpha1, *secrets_beside: str | None, halt: Halt | None = None
+) -> AsyncGenerator[Session]:
+    """The drivers of a configuration as a session, after what a killed exporter left is made good.
+
+    Raises Halted after a `halt` before they are made and reset; those that are there are closed then.
+    """
+    made = await to_thread.run_sync(make_drivers, config, halt)
     secrets = [*secrets_of(made.root), *(secret for secret in (config.token, *secrets_beside) if secret)]
     record = Recorder.of(config.metadata.name, secrets)
     try:
@@ -144,6 +163,7 @@ async def open_session(config: ExporterConfigV1Alpha1, *secrets_beside: str | No
             record=record,
             tolerance=Tolerance(made.required),
             config=str(config.path or ""),
+            halt=halt,
         ) as session:
             await session.make_good()
             yield session

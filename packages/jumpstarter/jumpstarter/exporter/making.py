@@ -12,7 +12,7 @@ from ..common.limits import DRIVER_LIFE
 from ..config.exporter import ExporterConfigV1Alpha1
 from ..config.tree import Plan, check_made, construction_error
 from ..driver.base import Driver
-from ..driver.rounds import Job, Round
+from ..driver.rounds import Halt, Halted, Job, Round
 from ..driver.standin import StandIn, stand_in
 from ..driver.turns import Failure, Turns
 from .reasons import describe, hint_of, required_error
@@ -33,18 +33,19 @@ class Made:
     """Paths of those without which the exporter does not start."""
 
 
-def make_drivers(config: ExporterConfigV1Alpha1) -> Made:
+def make_drivers(config: ExporterConfigV1Alpha1, halt: Halt | None = None) -> Made:
     """Make the drivers of a configuration, as far as their devices are there.
 
     A constructor that raises OSError or DeviceAbsentError, or does not end within 10 s, leaves a stand-in. Raises
-    ConfigurationError for what no device can change, DeviceAbsentError or DeviceFaultyError where one is required; then
-    all that were made are closed.
+    ConfigurationError for what no device can change, DeviceAbsentError or DeviceFaultyError where one is required, and
+    Halted after a `halt`; then all that were made are closed.
     """
     planned = config.plan()
-    making = _Making()
+    making = _Making(halt or Halt())
     jobs = [_Making.Job(making, names, plan) for names, plan in _children_first(planned, ())]
-    Round(jobs, patience=DRIVER_LIFE).run()
+    Round(jobs, patience=DRIVER_LIFE, halt=making.halt).run()
     try:
+        making.halt.check()
         if making.failure is not None:
             raise making.failure
         root = making.made[()]
@@ -64,7 +65,8 @@ def _children_first(planned: Plan, names: Names) -> Iterator[tuple[Names, Plan]]
 class _Making:
     """What was made so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, halt: Halt) -> None:
+        self.halt = halt
         self.made: dict[Names, Driver] = {}
         self.failure: BaseException | None = None
 
@@ -84,11 +86,13 @@ class _Making:
                 self._driver = self._plan.make(self._children)
 
         def ended(self, error: BaseException | None) -> Iterable[Job]:
-            making = self._making
-            if making.failure is None:
-                driver = self._driver if error is None else self._without(error)
-                if driver is not None:
-                    making.made[self._names] = driver
+            making, driver = self._making, self._driver if error is None else None
+            if making.failure is None and making.halt.is_set:
+                making.failure = Halted()
+            if making.failure is None and error is not None:
+                driver = self._without(error)
+            if driver is not None:
+                making.made[self._names] = driver
             return ()
 
         def ended_late(self, error: BaseException | None) -> None:

@@ -10,6 +10,7 @@ from anyio import create_task_group
 
 from ..common.groups import ungrouping
 from ..common.runtime import claim
+from ..driver.rounds import Halt, Halted
 from .controller import Controller, check_config
 from .direct import open_session
 from .leasegate import LocalGate
@@ -34,23 +35,43 @@ async def serve_registered(config: ExporterConfigV1Alpha1, *, ready: Callable[[]
     """
     check_config(config)
     failure: Exception | None = None
+    life: LeaseLife | None = None
+    halt = Halt()
+
+    def stop() -> None:
+        halt.set()
+        if life is not None:
+            life.stop()
+
+    def drain() -> None:
+        if life is not None:
+            life.drain()
+        else:
+            stop()
+
     with claim(config.metadata.name, str(config.path)) as path:
-        async with open_session(config) as session, create_task_group() as tasks:
-            controller = Controller(config, session)
-            hooks = LeaseHooks(session, config.hooks, config.metadata.name)
-            life = LeaseLife(config, session, controller, hooks)
-            await tasks.start(watch_signals, life.stop, life.drain)
+        async with create_task_group() as tasks:
+            await tasks.start(watch_signals, stop, drain)
+            try:
+                async with open_session(config, halt=halt) as session:
+                    halt.check()
+                    controller = Controller(config, session)
+                    hooks = LeaseHooks(session, config.hooks, config.metadata.name)
+                    life = LeaseLife(config, session, controller, hooks)
 
-            async def announce() -> None:
-                await controller.until_registered()
-                if controller.refusal is None:
-                    ready()
+                    async def announce() -> None:
+                        await controller.until_registered()
+                        if controller.refusal is None:
+                            ready()
 
-            async with session.serve_unix_async(path, gate=LocalGate(session, str(config.endpoint))), controller.line():
-                tasks.start_soon(announce)
-                await life.run()
-                logger.info("stopping")
+                    gate = LocalGate(session, str(config.endpoint))
+                    async with session.serve_unix_async(path, gate=gate), controller.line():
+                        tasks.start_soon(announce)
+                        await life.run()
+                        logger.info("stopping")
+                    failure = life.failure or controller.refusal
+            except Halted as e:
+                logger.info("%s", e)
             tasks.cancel_scope.cancel()
-            failure = life.failure or controller.refusal
     if failure is not None:
         raise failure

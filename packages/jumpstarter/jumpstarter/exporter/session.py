@@ -22,6 +22,7 @@ from ..common.metadata import NAME_LABEL
 from ..common.suggest import did_you_mean
 from ..common.tempfile import TemporarySocket
 from ..driver.base import RECORDER, Driver
+from ..driver.rounds import Halt
 from ..driver.standin import Waiting
 from ..driver.table import MARKERS, ExportedMethod, Kind, exported_methods
 from ..driver.turns import Failure
@@ -59,8 +60,12 @@ class Session:
         record: Recorder | None = None,
         tolerance: Tolerance | None = None,
         config: str = "",
+        halt: Halt | None = None,
     ) -> None:
-        """`tolerance` lets it begin with the drivers that can be used; `config` is the file that they come from."""
+        """`tolerance` lets it begin with the drivers that can be used; `config` is the file that they come from.
+
+        After a `halt`, drivers are not reset any more, and entering it raises Halted.
+        """
         self.root_device = root_device
         self.uuid = uuid or uuid4()
         self.labels = dict(labels or {})
@@ -73,11 +78,13 @@ class Session:
         self._paths: dict[UUID, str] = {}
         self._waiting: dict[str, Waiting] = {}
         self.config = config
-        self.upkeep = Upkeep(root_device, self.tree, tolerance, config)
+        self.calls = Calls(self.path)
+        self.upkeep = Upkeep(
+            root_device, self.tree, tolerance, config, halt, lambda driver: self.calls.turn(driver, "reset")
+        )
         self.upkeep.states.on_change.append(self._note_state)
         self.marker = Marker(self.labels.get(NAME_LABEL, ""), config)
         self.tree()
-        self.calls = Calls(self.path)
         self._servers = 0
         self._streams: Counter[str] = Counter()
 
@@ -107,6 +114,7 @@ class Session:
         logging.getLogger().removeHandler(self._handler)
 
     async def __aenter__(self) -> Session:
+        self.calls.begin()
         return await run_sync(self.__enter__)
 
     async def __aexit__(self, *exc: object) -> None:
@@ -334,6 +342,7 @@ class Session:
         from .service import SessionService
 
         server = grpc.aio.server(options=options, interceptors=list(interceptors or ()))
+        self.calls.begin()
         server.add_generic_rpc_handlers(SessionService(self, gate).handlers())
         self._servers += 1
         try:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +16,7 @@ from ..common.exceptions import DeviceFaultyError
 from ..common.limits import RETRY_WAIT
 from ..driver.base import Driver
 from ..driver.identity import has_identity, identity_of
-from ..driver.rounds import Job, Round
+from ..driver.rounds import Halt, Job, Round
 from ..driver.standin import StandIn, Waiting, waits_for
 from ..driver.turns import Failure, Turns, raise_any
 from .devicelocks import DeviceLocks
@@ -49,7 +49,11 @@ class Upkeep:
         refresh: Callable[[], object],
         tolerance: Tolerance | None = None,
         config: str = "",
+        halt: Halt | None = None,
+        turn: Callable[[Driver], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
+        """`turn` is what a driver is reset in when it is tried again: no call of it runs meanwhile."""
+        self._halt, self._turn = halt or Halt(), turn
         self._root = root
         self._refresh = refresh
         self._tolerance = tolerance
@@ -64,14 +68,16 @@ class Upkeep:
     def begin(self) -> None:
         """Take the devices and reset the drivers, each as far as it is there.
 
-        Raises BusyError when another exporter has a device, and what a driver raised unless that is tolerated.
+        Raises BusyError when another exporter has a device, and what a driver raised unless that is tolerated; Halted
+        after a halt.
         """
         unknown = self._identify()
-        turns = Turns("reset", done=[failure.driver for failure in unknown], late=self._ended_late)
+        turns = Turns("reset", done=[failure.driver for failure in unknown], late=self._ended_late, halt=self._halt)
         jobs = turns.jobs(self._root, "")
         for failure in unknown:  # not reset before it is known to be ours; those below it are
             jobs += turns.below(failure.driver, failure.path)
         turns.take(jobs)
+        self._halt.check()
         failures = [*unknown, *turns.failures]
         if self._tolerance is None:
             raise_any(failures, "reset")
@@ -116,7 +122,8 @@ class Upkeep:
         """Take the devices of all drivers; returns those that could not say which theirs is."""
         questions = [_Question(driver, path) for path, driver in _walk(self._root) if has_identity(driver)]
         if questions:
-            Round(list[Job](questions)).run()
+            Round(list[Job](questions), halt=self._halt).run()
+            self._halt.check()
         for question in questions:
             if question.identity is not None:
                 self._take(question.driver, question.path, question.identity)
@@ -188,7 +195,8 @@ class Upkeep:
             others = [other for _, other in _walk(self._root) if other is not driver and id(other) in had_theirs]
             turns = Turns("reset", done=others, late=self._ended_late)
             try:
-                turns.only(driver, trouble.path)
+                with self._turn(driver):
+                    turns.only(driver, trouble.path)
             finally:
                 self._note(turns.failures)
                 had_theirs.update((id(other), other) for _, other in _walk(driver))

@@ -82,7 +82,7 @@ class Worker:
         while self.stuck is None and not urgent and len(self._waiting) >= DRIVER_QUEUE:
             await self._place()
         if self.stuck is not None:
-            raise self._refusal()
+            raise self._refusal(self.stuck)
         if self._current is None:
             self._current = call
             return
@@ -149,9 +149,9 @@ class Worker:
                 if not settled.done():
                     settled.set_result(None)
 
-    def _refusal(self) -> DriverStuckError:
+    def _refusal(self, why: str) -> DriverStuckError:
         return DriverStuckError(
-            f"driver {self._name} takes no calls: {self.stuck}", "look at its device, or restart the exporter"
+            f"driver {self._name} takes no calls: {why}", "look at its device, or restart the exporter"
         )
 
     # calls
@@ -278,12 +278,20 @@ class Worker:
             STUCK,
             f"; it is at:\n{thread.stack()}" if thread is not None else "; it takes no notice of being cancelled",
         )
+        self.overtake(call, f"an earlier call of {call.method} does not end")
+
+    def overtake(self, call: Call, why: str) -> None:
+        """Let urgent calls go beside one that has the turn, and refuse all others until that one ends."""
         if self._current is not call:
             return
-        self.stuck = f"an earlier call of {call.method} does not end"
+        self.stuck = why
+        self._refuse(why)
+
+    def _refuse(self, why: str) -> None:
+        """Let those that wait for their turn wait no longer."""
         for turn in [*self._urgent, *self._waiting]:
             if not turn.done():
-                turn.set_exception(self._refusal())
+                turn.set_exception(self._refusal(why))
         self._urgent.clear()
         self._waiting.clear()
 
@@ -299,5 +307,6 @@ class Worker:
     def close(self) -> None:
         """Let the threads end, those that are busy after what they do."""
         self._closed = True
+        self._refuse("the exporter stops")
         while self._idle:
             self._idle.pop().jobs.put(None)
