@@ -2,7 +2,7 @@
 
 In the exporter's tree stands an object of the driver's class whose methods call the driver in its process; so do those
 of the drivers below it. The process has no token of the exporter in its environment, and ends with the exporter. When
-it dies, the call that runs fails, and the next one starts it again.
+it dies, the call that runs fails, and the next one starts it again. One that is frozen is ended.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .client.core import AsyncDriverClient
 from .client.errors import CallDeadlineExceeded, DriverError, ExporterLost, driver_error
 from .client.values import Values
 from .common.exceptions import ConfigurationError, DeviceAbsentError
-from .common.limits import CONNECT_TIMEOUT, DRIVER_LIFE, MAX_MESSAGE
+from .common.limits import CONNECT_TIMEOUT, DRIVER_LIFE, FROZEN, PROCESS_OPTIONS
 from .common.metadata import CLIENT_LABEL, NAME_LABEL
 from .common.processes import GuardedProcess
 from .config.dumper import dump_text
@@ -43,10 +43,11 @@ from .driver.log import DriverLogger
 from .driver.table import ExportedMethod, exported_methods
 from .isolated import PART
 
-_OPTIONS = [("grpc.max_send_message_length", MAX_MESSAGE), ("grpc.max_receive_message_length", MAX_MESSAGE)]
-
 _RESET = DRIVER_LIFE - 2
 """Seconds that it has to reset its drivers, so that one that hangs is known in time."""
+
+_PAUSE = 0.2
+"""Seconds until the log of a process that ended, although it has not, is asked for again."""
 
 _DYING = 1.0
 """Seconds in which a process that does not answer turns out to be dead."""
@@ -73,6 +74,7 @@ class _Process:
         self._order = {"entry": dump_text(dict(entry)), "path": sys.path, "config": config}
         self._lock = threading.Lock()
         self._running: _Running | None = None
+        self._starting: _Running | None = None
         self._closed = False
         self.parts: dict[str, Driver] = {}
         """What stands for the drivers of the process, by their path there."""
@@ -85,8 +87,19 @@ class _Process:
             if self._running is None or self._running.has_ended:
                 if self._running is not None:
                     self._running.close()
-                self._running = _Running(self._order, self._logged)
+                self._running = self._started()
             return self._running
+
+    def _started(self) -> _Running:
+        """A new life of the process; `close` ends it even before it has begun."""
+        self._starting = _Running()
+        try:
+            if self._closed:
+                self._starting.end()
+            self._starting.begin(self._order, self._logged)
+            return self._starting
+        finally:
+            self._starting = None
 
     def _logged(self, path: str, line: Any) -> None:
         """Write a line of the process's log in the name of its driver."""
@@ -110,8 +123,10 @@ class _Process:
 
     def close(self) -> None:
         """End the process."""
+        self._closed = True
+        if (starting := self._starting) is not None:
+            starting.end()
         with self._lock:
-            self._closed = True
             if self._running is not None:
                 self._running.close()
 
@@ -130,22 +145,28 @@ class _Process:
 class _Running:
     """One life of the process."""
 
-    def __init__(self, order: Mapping[str, Any], logged: Callable[[str, Any], None]) -> None:
+    def __init__(self) -> None:
         argv = [sys.executable, "-m", "jumpstarter.isolated"]
         self._process = GuardedProcess(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        try:
-            address = self._answer(order)
-            self._channel = grpc.insecure_channel(f"unix:{address}", options=_OPTIONS)
-            self._stub: Any = Stub(self._channel)
-            self._report = self._stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
-        except BaseException:
-            self._process.close(grace=0)
-            raise
-        self._address = address
-        self.nodes = _by_path(self._report.reports)
-        """What the process says of its drivers, by path, the upper ones first."""
         self._connection: Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_ending = self._was_frozen = False
+        self.nodes: dict[str, Any] = {}
+        """What the process says of its drivers, by path, the upper ones first."""
+
+    def begin(self, order: Mapping[str, Any], logged: Callable[[str, Any], None]) -> None:
+        """Have the drivers made; raises why they are not, and has ended then."""
+        try:
+            self._address = self._answer(order)
+            self._channel = grpc.insecure_channel(f"unix:{self._address}", options=PROCESS_OPTIONS)
+            self._stub: Any = Stub(self._channel)
+            self._report = self._stub.GetReport(Empty(), timeout=CONNECT_TIMEOUT)
+        except BaseException as e:
+            self._process.close(grace=0)
+            if isinstance(e, grpc.RpcError):
+                raise DeviceAbsentError(f"its process {self._how_ended()} before it served") from e
+            raise
+        self.nodes = _by_path(self._report.reports)
         self._follower = threading.Thread(target=self._follow, args=(logged,), name="log of a process", daemon=True)
         self._follower.start()
 
@@ -174,16 +195,18 @@ class _Running:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is dead."""
-        return self._process.poll() is not None or self._process.is_gone
+        """Whether the process is dead, or as good as that."""
+        return self._was_frozen or self._process.poll() is not None or self._process.is_gone
 
     def _how_ended(self) -> str:
+        status = None
         with suppress(TimeoutError):
-            status = self._process.wait(_DYING)
-            if status < 0:
-                return f"was killed by {signal.Signals(-status).name}"
-            return f"ended with status {status}"
-        return "ended"
+            status = self._process.wait(FROZEN + _DYING)
+        if self._was_frozen:
+            return "did not answer any more, and was ended"
+        if status is None:
+            return "ended"
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
     def client(self, path: str) -> AsyncDriverClient:
         """The client of a driver of the process; DeviceAbsentError where it has none at that path."""
@@ -198,7 +221,7 @@ class _Running:
     def _client(self, uuid: str) -> AsyncDriverClient:
         loop = asyncio.get_running_loop()
         if self._connection is None:
-            channel = grpc.aio.insecure_channel(f"unix:{self._address}", options=_OPTIONS)
+            channel = grpc.aio.insecure_channel(f"unix:{self._address}", options=PROCESS_OPTIONS[:2])
             self._connection = Connection(cast(Any, None), ExitStack(), channel=channel)
             self._connection.values = Values(self._report.additions, unsafe=True)
             self._connection.use_shortcuts()
@@ -225,15 +248,36 @@ class _Running:
             raise failure from None
 
     def _follow(self, logged: Callable[[str, Any], None]) -> None:
-        """Pass on the log until the process ends."""
-        paths = {node.uuid: path for path, node in self.nodes.items()}
-        with suppress(grpc.RpcError, ValueError):  # it has ended
-            for line in self._stub.LogStream(Empty()):
-                if line.uuid in paths:
-                    logged(paths[line.uuid], line)
+        """Pass on the log until the process ends; the connection shows whether it still answers."""
+        paths, last = {node.uuid: path for path, node in self.nodes.items()}, 0
+        while not self._is_ending and not self.has_ended:
+            with suppress(grpc.RpcError, ValueError):  # it has ended, or answers no more
+                for line in self._stub.LogStream(Empty()):
+                    if line.uuid in paths and line.timestamp.ToNanoseconds() > last:
+                        last = line.timestamp.ToNanoseconds()
+                        logged(paths[line.uuid], line)
+            with suppress(TimeoutError):
+                self._process.wait(_PAUSE)
+            if not self._is_ending and not self.has_ended:
+                self._end_if_frozen()
+
+    def _end_if_frozen(self) -> None:
+        """End a process whose connection broke, and which takes no other."""
+        try:
+            grpc.channel_ready_future(self._channel).result(FROZEN)
+        except (grpc.FutureTimeoutError, ValueError):
+            if not self._is_ending and not self.has_ended:
+                self._was_frozen = True
+                self._process.end(grace=0)
+
+    def end(self) -> None:
+        """Have the process ended; does not wait."""
+        self._is_ending = True
+        self._process.end()
 
     def close(self) -> None:
         """End the process and the ways to it."""
+        self._is_ending = True
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 asyncio.run_coroutine_threadsafe(self._close_channel(None), self._loop)
@@ -312,8 +356,15 @@ class _Isolated:
             self.isolated_process.close()
 
     async def release(self) -> None:
-        """Hand back the devices of the process."""
-        if self.isolated_place == PART:
+        """Hand back the devices of the process; where it dies before it has, those of the one that follows it."""
+        if self.isolated_place != PART:
+            return
+        running = await self.isolated_process.running()
+        try:
+            await _told(running, running.client_of_host().call_async("release"))
+        except DeviceAbsentError:
+            if not running.has_ended:
+                raise
             running = await self.isolated_process.running()
             await _told(running, running.client_of_host().call_async("release"))
 

@@ -67,6 +67,8 @@ class Crasher(Driver):
     log: str = ""
     level: int = 3
     fails: str = ""
+    slow: str = ""
+    """A file; where there is one, being made takes a minute."""
     share: float = 1.0
     since: date | None = None
     lit: bool = field(default=False, init=False)
@@ -75,6 +77,9 @@ class Crasher(Driver):
         super().__post_init__()
         if self.fails:
             raise {"absent": FileNotFoundError, "wrong": ValueError}[self.fails](f"it is {self.fails}")
+        if self.slow and Path(self.slow).exists():
+            self._note("waits")
+            time.sleep(60)
         self.children["lamp"] = Lamp()
         self._note("made")
 
@@ -136,6 +141,10 @@ class Crasher(Driver):
     @export
     def wait(self) -> None:
         time.sleep(60)
+
+    @export
+    async def block(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 the fault
 
     @export
     def segfault(self) -> None:

@@ -173,6 +173,55 @@ def test_a_process_that_does_not_answer_a_reset_is_ended() -> None:
     shared_portal().call(live)
 
 
+@pytest.mark.slow
+def test_a_frozen_process_is_ended_and_what_runs_there_is_told() -> None:
+    with serving(bad=entry(), good=entry()) as client:
+        pid = client.bad.process()
+        client.bad.block(8)  # its event loop, which is no sign of that
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.bad.wait)
+            assert client.bad.lamp.process() == pid
+            os.kill(pid, signal.SIGSTOP)
+            began = time.monotonic()
+            assert client.good.process()
+            with pytest.raises(DeviceAbsent, match="its process did not answer any more, and was ended; call again"):
+                waiting.result(60)
+            assert 2 < time.monotonic() - began < 10
+        assert not is_alive(pid)
+        assert client.bad.process() != pid
+
+
+@pytest.mark.slow
+def test_the_devices_of_a_frozen_process_are_handed_back_all_the_same(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def live() -> int:
+        async with Session(root_device=tree(one=entry(log=str(log))).instantiate()) as session:
+            driver: Any = session.root_device.children["one"]
+            pid: int = await driver.process()
+            os.kill(pid, signal.SIGSTOP)
+            assert await session.release() == []
+            assert "release" in log.read_text().split()  # as a last word of that process, or by the next one
+            return pid
+
+    assert not is_alive(shared_portal().call(live))
+
+
+def test_an_exporter_that_stops_does_not_wait_for_a_process_that_starts(tmp_path: Path) -> None:
+    slow, log = tmp_path / "slow", tmp_path / "log"
+    with ThreadPoolExecutor(1) as pool:
+        with serving(bad=entry(slow=str(slow), log=str(log))) as client:
+            slow.touch()
+            with pytest.raises(DeviceAbsent, match="SIGSEGV"):
+                client.bad.segfault()
+            starting = pool.submit(client.bad.settings)
+            wait_for(lambda: "waits" in log.read_text(), 60)
+            began = time.monotonic()
+        assert time.monotonic() - began < 8  # the process had 10 s to begin, and those who use it another 10
+        with pytest.raises(DriverError):
+            starting.result(60)
+
+
 def test_its_parameters_arrive_as_they_were_read() -> None:
     text = "{type: crashdrivers.Crasher, isolate: process, config: {share: 1.0e-5, since: 2026-02-03}}"
     with utils.serve(Entry.from_str(f"children: {{one: {text}}}").instantiate()) as client:

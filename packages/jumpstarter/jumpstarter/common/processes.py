@@ -26,6 +26,9 @@ from .guardian import GRACE
 _START_TIMEOUT = 20.0
 """Seconds until a guardian that says nothing is given up; it takes 30 ms on an idle machine."""
 
+_LOOK = 0.1
+"""Seconds after which one who waits looks again: another thread may have read the news."""
+
 _MARK = "_JMP_FAMILY"
 """Variable by which the members of a family are known should their guardian be killed."""
 
@@ -118,8 +121,10 @@ class GuardedProcess:
         """Wait for the end of the command, and return how it ended. Raises TimeoutError."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (status := self.poll()) is None:
-            if not self._await_news(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            left = float("inf") if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 raise TimeoutError(f"process {self.pid} did not end within {timeout:g} s")
+            self._await_news(min(left, _LOOK))
         return status
 
     def end(self, grace: float = GRACE) -> None:
