@@ -52,7 +52,7 @@ def slow_exporter(
     bench: LeaseBench, controller: FakeController, disk_faults: Path, medium: Path
 ) -> Generator[Registered]:
     """An exporter whose disk takes its time, and a lease of it."""
-    slow = {"LD_PRELOAD": str(disk_faults), "DISK_PATH": medium.name, "DISK_SLOW": "400000"}
+    slow = {"LD_PRELOAD": str(disk_faults), "DISK_PATH": medium.name, "DISK_SLOW": "200000"}
     bench.lab.environment |= slow
     with bench.exporter(beside=STORAGE.format(medium=medium)) as exporter:
         for name in slow:  # what the exporter has been started with is not for its clients

@@ -67,8 +67,8 @@ def test_without_a_fault_the_same_way_works(flashing: Flashing, image: Path, med
         assert j(bench, "state")[1] == "dut\n"
 
 
-SLOW = 400_000
-"""Microseconds of a write of 4 MiB, so that a flash is still on its way when something happens."""
+SLOW = 200_000
+"""Microseconds of a write of 2 MiB, so that a flash is still on its way when something happens."""
 
 
 @needs_compiler

@@ -34,7 +34,7 @@ from .blockdevices import (
 from .common import StorageError, size_text
 from .devices import Rules, check_device
 
-CHUNK = 4 << 20
+CHUNK = 2 << 20
 """Bytes of one system call; small enough that the slowest card can be cancelled within a second or two."""
 
 HEAD = 1 << 20

@@ -175,7 +175,7 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         plan = new_plan(options or WriteOptions(), _verify_named(self.verify))
         async with (
             self._transfer() as tracker,
-            open_source(self, src, plan.options, self.cache_bytes, self.origins()) as source,
+            open_source(self, src, plan.options, self.cache_bytes, self.origins) as source,
         ):
             journal = await in_thread(self._journal)
             # without reading back, nobody would know what a medium that came back has lost
@@ -241,14 +241,14 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         tracker = self._tracker = Tracker()
         try:
             yield tracker
-        except (BrokenResourceError, ClosedResourceError) as e:
-            reason = str(e.__cause__ or e) or "the client went away"
-            raise StorageError(f"{tracker.stage} stopped after {tracker.done} bytes: {reason}", "write it again") from e
-        except MemoryError as e:
-            raise StorageError(
-                f"{tracker.stage} stopped after {tracker.done} bytes: the exporter has no memory left",
-                "end other programs on its host, or give it more, and write it again",
-            ) from e
+        except (BrokenResourceError, ClosedResourceError, MemoryError) as e:
+            cause = e.__cause__ or e
+            no_memory = "the exporter has no memory left" if isinstance(cause, MemoryError) else ""
+            why = no_memory or str(cause) or "the client went away"
+            hint = (
+                "end other programs on its host, or give it more, and write it again" if no_memory else "write it again"
+            )
+            raise StorageError(f"{tracker.stage} stopped after {tracker.done} bytes: {why}", hint) from e
         finally:
             tracker.is_over = True
             self._tracker = None

@@ -27,7 +27,7 @@ from .medium import Medium, Revive, open_medium
 from .tracker import Tracker
 from .verification import Expectations, verify
 
-AHEAD = 2
+AHEAD = 1
 """Batches that wait between reading and writing."""
 
 

@@ -28,7 +28,7 @@ class BlockSender(ObjectStream[bytes]):
 
     def __init__(self, source: Windows) -> None:
         self._source = source
-        self._read, self._prepared = create_memory_object_stream[SentWindow](1)
+        self._read, self._prepared = create_memory_object_stream[SentWindow](0)
         self._ready: deque[bytes | memoryview] = deque()
         self._announced: deque[SentWindow] = deque()
         self._answers: deque[bytes] = deque()

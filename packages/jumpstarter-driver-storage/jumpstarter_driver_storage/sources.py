@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -55,15 +55,16 @@ async def open_source(
     handle: Any,
     options: WriteOptions,
     cache_bytes: int = DEFAULT_BYTES,
-    origins: Origins | None = None,
+    origins: Callable[[], Origins] | None = None,
 ) -> AsyncGenerator[Source]:
     """The file behind a handle that a client gave a driver; blocks that come one by one are kept for later.
 
-    `origins` is from where the driver reads images that are elsewhere; None: only what its `url_rules` allow.
+    `origins` says from where the driver reads images that are elsewhere; None: only what its `url_rules` allow.
     """
     if (url := _own_url(handle)) is not None:
+        within = origins() if origins is not None else Origins(urls=driver.url_rules())
         with fail_after(FETCH_TIMEOUT):
-            async with open_origin(url, origins or Origins(urls=driver.url_rules())) as incoming:
+            async with open_origin(url, within) as incoming:
                 yield StreamSource(incoming)
         return
     async with driver.resource(handle, FETCH_TIMEOUT) as stream:

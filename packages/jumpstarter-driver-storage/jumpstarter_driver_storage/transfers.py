@@ -7,7 +7,6 @@ import stat
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import asdict
 from functools import partial
 from io import FileIO
 from os import PathLike
@@ -184,7 +183,7 @@ class Transfers:
 
     async def _call(self, method: str, handle: dict[str, Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if takes_options(self._client, method):
-            args = (*args, asdict(WriteOptions(**options)))
+            args = (*args, WriteOptions(**options))
         elif any(value is not None for name, value in options.items() if name != "verify"):
             given = ", ".join(name for name, value in options.items() if value is not None)
             raise _wrong(f"the driver of {self._client.path or 'the root'} does not know the options {given}")

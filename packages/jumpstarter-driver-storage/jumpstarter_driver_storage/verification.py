@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from typing import NamedTuple
 
-from anyio import create_task_group
-from jumpstarter.common.groups import ungrouped
 from jumpstarter.streams.threads import in_thread
 
 from .common import BLOCK, Stage, StorageError, Verify, size_text
 from .images import Data, Zeros, is_zero
-from .medium import CHUNK, Medium
+from .medium import Medium
 from .tracker import Tracker
 
 DIGEST = 32
 """Bytes of a SHA-256."""
 
-_MOST = CHUNK - BLOCK
-"""Bytes of a part that are read at once, so that there is room for the sectors around it."""
+_MOST = 1 << 20
+"""Bytes of a part that are read at once."""
+
+_BUFFER = _MOST + 2 * 4096
+"""Bytes of a buffer: there is room for the sectors around it, too."""
 
 SAMPLES = 64
 """Chunks that `sampled` reads, spread evenly, the first and the last among them."""
@@ -91,7 +94,8 @@ async def verify(medium: Medium, expected: Expectations, how: Verify, size: int,
     with tracker.during(Stage.VERIFY, sum(part.length for part in parts)):
         await in_thread(medium.forget)
         whole = hashlib.sha256() if how == "full" and expected.are_whole(size) else None
-        await _Comparison(medium, whole, tracker).run(parts)
+        comparison = _Comparison(medium, whole, tracker)
+        await in_thread(comparison.run, parts, abort=comparison.stop)
     return whole.hexdigest() if whole is not None else None
 
 
@@ -104,33 +108,32 @@ def _samples(parts: list[Expected]) -> list[Expected]:
 
 
 class _Comparison:
-    """Reads one chunk while it looks at the one before."""
+    """Reads one chunk while threads look at the one before. It blocks, so that no chunk waits for an event loop."""
 
     def __init__(self, medium: Medium, whole: hashlib._Hash | None, tracker: Tracker) -> None:  # pyright: ignore[reportPrivateUsage] its only name
         self._medium = medium
         self._whole = whole
         self._tracker = tracker
-        self._buffers = memoryview(mmap.mmap(-1, CHUNK)), memoryview(mmap.mmap(-1, CHUNK))
+        self._is_stopped = False
 
-    async def run(self, parts: list[Expected]) -> None:
-        previous: tuple[Expected, memoryview] | None = None
-        for number, part in enumerate(_chunked(parts)):
-            previous = await self._step(previous, part, self._buffers[number % 2])
-        if previous is not None:
-            await in_thread(self._compare, *previous)
-            await in_thread(self._digest, previous[1])
+    def stop(self) -> None:
+        """Make `run` end after the chunk that it is at."""
+        self._is_stopped = True
 
-    async def _step(
-        self, previous: tuple[Expected, memoryview] | None, part: Expected, buffer: memoryview
-    ) -> tuple[Expected, memoryview]:
-        content: memoryview = buffer
-        with ungrouped():
-            async with create_task_group() as tasks:
-                if previous is not None:
-                    tasks.start_soon(in_thread, self._compare, *previous)
-                    tasks.start_soon(in_thread, self._digest, previous[1])
-                content = await in_thread(self._read, part, buffer)
-        return part, content
+    def run(self, parts: list[Expected]) -> None:
+        """Compare all of these parts. Raises StorageError for the first that differs."""
+        buffers = cycle([memoryview(mmap.mmap(-1, _BUFFER)) for _ in range(2)])
+        with ThreadPoolExecutor(2, "verify") as threads:
+            looking: list[Future[None]] = []
+            for part in _chunked(parts):
+                if self._is_stopped:
+                    break
+                content = self._read(part, next(buffers))
+                for done in looking:
+                    done.result()
+                looking = [threads.submit(self._compare, part, content), threads.submit(self._digest, content)]
+            for done in looking:
+                done.result()
 
     def _read(self, part: Expected, buffer: memoryview) -> memoryview:
         """The part as it is on the medium; direct reading takes whole sectors from their start on."""

@@ -81,7 +81,9 @@ def run(
     config = options.load_config(exporter_config, exporter)
     assert config is not None
     from ..exporter.direct import UnixListener
+    from ..streams.memory import keep_freed_memory
 
+    keep_freed_memory()  # before there are threads
     if config.endpoint and listener is None:
         _serve_leases(config, log_level or "INFO")
     else:

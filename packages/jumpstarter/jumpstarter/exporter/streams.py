@@ -22,6 +22,7 @@ from ..driver.base import Driver
 from ..streams import frames
 from ..streams.common import broken, join_streams
 from ..streams.frames import Frame
+from ..streams.memory import release_freed_memory
 from ..streams.metadata import ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ENCODINGS, MetadataStreamAttributes
 from ..streams.router import FINISH_TIMEOUT, FINISHES, QUICK, RouterStream, retrieve
 from .calls import Arguments
@@ -29,6 +30,24 @@ from .errors import DRIVER_FAILURES, Failure, abort, explain
 from .gate import Gate
 from .recordentries import Running
 from .session import Session
+
+GIVE_BACK = 0.5
+"""Seconds after a file until memory is given back: the call that used it and gRPC have to let go of theirs first."""
+
+
+class _Memory:
+    """What is left of the files of clients; given back once for all that end within GIVE_BACK."""
+
+    def __init__(self) -> None:
+        self._next: asyncio.TimerHandle | None = None
+
+    def give_back_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._next is None or self._next.when() < loop.time():
+            self._next = loop.call_later(GIVE_BACK, release_freed_memory)
+
+
+_memory = _Memory()
 
 
 async def serve_stream(session: Session, gate: Gate, context: Any) -> None:
@@ -238,3 +257,5 @@ async def _serve_resource(
         offered.opened.set()
         offered.closed.set()
         remote.abort()
+        if offered.is_claimed:
+            _memory.give_back_soon()
