@@ -446,7 +446,7 @@ class TestRelease:
 
         monkeypatch.setattr("jumpstarter.exporter.calls.STUCK", 60 if is_quick else 0.1)
         late = Late()
-        with tolerant(Composite(children={"late": late})) as (session, client):
+        with tolerant(Group(children={"late": late})) as (session, client):
             with pytest.raises(DriverError, match="not yet"):
                 client.children["late"].call("off")
             wait_until(lambda: late.log.count("reset") == 2)
