@@ -50,9 +50,9 @@ def test_each_device_once_and_the_whole_is_a_configuration(bench: FakeBench, car
     assert len(ExporterConfigV1Alpha1.load_path(path).export) == 4
 
 
-def test_what_no_package_knows_better_is_watched(bench: FakeBench, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stick = MassStorage(card, "STICK")
-    steps = iter([lambda: bench.plug(stick), lambda: bench.unplug(stick)])
+def test_what_comes_and_goes_is_watched(bench: FakeBench, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board, stick = DutlinkBoard("0000000d"), MassStorage(card, "STICK")
+    steps = iter([lambda: bench.plug(board), lambda: bench.plug(stick), lambda: bench.unplug(board)])
 
     def next_step(_seconds: float) -> None:
         step = next(steps, None)
@@ -63,6 +63,9 @@ def test_what_no_package_knows_better_is_watched(bench: FakeBench, card: Path, m
     monkeypatch.setattr("jumpstarter.cli.discover.time", SimpleNamespace(sleep=next_step))
     done = CliRunner().invoke(cli, ["discover", "--watch"])
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("+ disk of 1.0 MiB (sda), 3.2 Gen 1 0781:5581, serial STICK")
+    assert lines[0] == "+ DUTLink, firmware 0.09, at USB port 1-1.1"
+    assert "      serial: 0000000d" in lines
+    assert any(line.startswith("+ disk of 1.0 MiB (sda), 3.2 Gen 1 0781:5581, serial STICK") for line in lines)
     assert "  # warning: see that it is the right one: flashing overwrites all that is on it" in lines
-    assert lines[-1].startswith("- disk of 1.0 MiB (sda)")
+    assert lines[-1] == "- DUTLink, firmware 0.09, at USB port 1-1.1"
+    assert not any("ttyACM" in line for line in lines)

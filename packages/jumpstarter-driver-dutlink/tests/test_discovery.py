@@ -3,7 +3,6 @@
 import json
 from collections.abc import Generator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -73,24 +72,6 @@ def test_nothing_is_found(bench: FakeBench) -> None:
     printed, warnings = run("discover")
     assert yaml.safe_load(printed)["export"] == {}
     assert "no devices found" in warnings
-
-
-def test_what_comes_and_goes_is_watched(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    board = DutlinkBoard("0000000d")
-    steps = iter([lambda: bench.plug(board), lambda: bench.unplug(board)])
-
-    def next_step(_seconds: float) -> None:
-        step = next(steps, None)
-        if step is None:
-            raise KeyboardInterrupt
-        step()
-
-    monkeypatch.setattr("jumpstarter.cli.discover.time", SimpleNamespace(sleep=next_step))
-    done = CliRunner().invoke(cli, ["discover", "--watch"])
-    lines = done.stdout.splitlines()
-    assert lines[0] == "+ DUTLink, firmware 0.09, at USB port 1-1.1"
-    assert lines[-1] == "- DUTLink, firmware 0.09, at USB port 1-1.1"
-    assert "      serial: 0000000d" in lines
 
 
 def test_rules_for_udev_are_printed() -> None:

@@ -28,12 +28,6 @@ __all__ = ["make_loop"]
 MIB = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks are not left behind."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def bench(usb_bench: Bench) -> Bench:
     usb_bench.watch_supplies()
@@ -48,13 +42,6 @@ def fake(request: pytest.FixtureRequest, usb_bench: Bench) -> FakeBench:
     if request.param == "files":
         usb_bench.let_kernel_switch_ports()
     return usb_bench
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "image"
-    path.write_bytes(os.urandom(MIB))
-    return path
 
 
 def card(tmp_path: Path, name: str = "card") -> Path:

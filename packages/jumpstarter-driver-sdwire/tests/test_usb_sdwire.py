@@ -32,17 +32,9 @@ SHORT = 8 if os.environ.get("JMP_LAB") else 1
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Marks are not left behind, and nobody waits for a reader that was pulled."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a reader that was pulled."""
     monkeypatch.setattr(recovery, "APPEARING", 2)
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "image"
-    path.write_bytes(os.urandom(MIB))
-    return path
 
 
 def card(tmp_path: Path, name: str = "card") -> Path:
