@@ -1,6 +1,7 @@
 """The console of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
 import fcntl
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from jumpstarter.client.core import DriverError, DriverMethodNotImplemented
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkPower, DutlinkSerial
 from jumpstarter_testing.serial import FakeSerial
-from jumpstarter_testing.usb.dutlink import DutlinkBoard
+from jumpstarter_testing.usb.dutlink import DutlinkBoard, DutlinkBootloader
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
@@ -84,6 +85,21 @@ def test_unplugged_and_plugged_in_during_a_session(usb_bench: Bench, board: Dutl
         session.expect_exact(b"login: ", timeout=DEADLINE)
         usb_bench.unplug(board)
         until(lambda: not client.call("status")["open"])
+        usb_bench.plug(board)
+        until(lambda: client.call("status")["open"])
+        board.power("on")
+        session.expect_exact(b"login: ", timeout=DEADLINE)
+
+
+def test_a_board_that_comes_back_in_its_bootloader_first(usb_bench: Bench, board: DutlinkBoard) -> None:
+    bootloader = DutlinkBootloader()
+    with console(on_unplug="mark") as client, client.pexpect() as session:
+        usb_bench.unplug(board)
+        until(lambda: not client.call("status")["open"])
+        usb_bench.plug(bootloader)
+        time.sleep(0.5)  # it is looked at meanwhile
+        assert not client.call("status")["open"]
+        usb_bench.unplug(bootloader)
         usb_bench.plug(board)
         until(lambda: client.call("status")["open"])
         board.power("on")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
+from jumpstarter.common.exceptions import BusyError, DeviceAbsentError, JumpstarterException
 
 from .history import History, clock
 from .looped import LoopSide
@@ -162,7 +162,7 @@ class Keeper:
             return None
         try:
             port = self._open()
-        except (OSError, BusyError, DeviceAbsentError, ValueError) as e:
+        except (OSError, JumpstarterException, ValueError) as e:  # also a device that is back, and faulty for a while
             self._logger.debug("console %s: %s", self._where, e)
             return None
         loss = self.loss
