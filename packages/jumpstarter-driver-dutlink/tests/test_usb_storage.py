@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
+from jumpstarter_driver_dutlink import storage as storage_driver
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
@@ -83,6 +84,12 @@ def test_late_storage_is_waited_for(board: DutlinkBoard, image: Path) -> None:
         assert client.flash(image) is not None
 
 
+@pytest.fixture
+def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk does not leave."""
+    monkeypatch.setattr(storage_driver, "LEAVING", SHORT)
+
+
 class TestFaults:
     def test_no_stick(self, usb_bench: Bench, image: Path) -> None:
         board = DutlinkBoard()
@@ -95,6 +102,7 @@ class TestFaults:
             assert "storage dut" not in board.history
 
     @pytest.mark.kernel
+    @pytest.mark.usefixtures("in_vain")
     def test_another_disk_is_never_taken(self, usb_bench: Bench, image: Path, tmp_path: Path) -> None:
         board = DutlinkBoard()
         usb_bench.plug(board)
@@ -116,6 +124,7 @@ class TestFaults:
         assert path.read_bytes().startswith(b"backup")
 
     @pytest.mark.kernel
+    @pytest.mark.usefixtures("in_vain")
     def test_mux_that_does_not_turn(self, board: DutlinkBoard, image: Path) -> None:
         with storage() as client:
             client.host()

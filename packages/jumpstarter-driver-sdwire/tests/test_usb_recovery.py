@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
-from jumpstarter_driver_sdwire import recovery
+from jumpstarter_driver_sdwire import driver, recovery
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
@@ -320,7 +320,10 @@ class TestLostDisk:
             client.flash(fifo)
         assert other.read_bytes() == bytes(8 * MIB)
 
-    def test_a_bad_block_is_no_lost_reader(self, full: "FullCard", image: Path, tmp_path: Path) -> None:
+    def test_a_bad_block_is_no_lost_reader(
+        self, full: "FullCard", image: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(driver, "NOTICING", 0.3)
         image.write_bytes(os.urandom(24 * MIB))
         with sdwire() as client, pytest.raises(DriverError, match=r"write /dev/loop\d+ at byte"):
             client.flash(image)

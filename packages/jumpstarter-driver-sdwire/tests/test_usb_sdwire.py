@@ -12,7 +12,7 @@ from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_composite.driver import Composite, Proxy
 from jumpstarter_driver_power.driver import SyncMockPower
-from jumpstarter_driver_sdwire import recovery
+from jumpstarter_driver_sdwire import driver, recovery
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
@@ -35,6 +35,13 @@ SHORT = 8 if os.environ.get("JMP_LAB") else 1
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a reader that was pulled."""
     monkeypatch.setattr(recovery, "APPEARING", 2)
+
+
+@pytest.fixture
+def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for does not come."""
+    monkeypatch.setattr(driver, "LEAVING", SHORT)
+    monkeypatch.setattr(driver, "NOTICING", 0.3)
 
 
 def card(tmp_path: Path, name: str = "card") -> Path:
@@ -171,6 +178,7 @@ class TestFaults:
             assert board.reader.written == 0
 
     @pytest.mark.kernel
+    @pytest.mark.usefixtures("in_vain")
     def test_mux_that_does_not_move_the_card(self, board: SdWireBoard, image: Path) -> None:
         with sdwire(storage_timeout=SHORT) as client:
             client.flash(image, to_dut=False)
@@ -305,6 +313,7 @@ class TestFaults:
         assert 'ATTR{idVendor}=="04e8", ATTR{idProduct}=="6001"' in str(error.value)
 
 
+@pytest.mark.usefixtures("in_vain")
 def test_faulty_cards_are_named(usb_bench: Bench, faulty_medium: FaultyMedium, image: Path) -> None:
     if usb_bench.is_real:
         pytest.skip("the lab has its own, in lab/test_card_faults.py")

@@ -151,6 +151,7 @@ class FakeBench:
         for interface, triple in device.numbered_interfaces():
             self._describe_interface(path, interface, triple)
         self._add_functions(device, port)
+        self._list(path)
         self.backend.attached.append(attachment)
 
     def _leave(self, device: EmulatedDevice) -> None:
@@ -186,6 +187,7 @@ class FakeBench:
             authorized="1",
         )
         self._describe_interface(path, 0, (9, 0, 0))
+        self._list(path)
         self.backend.attached.append(Attachment(hub, 1, number + 2, (number + 1,)))
         hub.is_used = lambda port: (path / f"{path.name}.{port}").exists()
         hub.on_power = lambda port, on: self._supply_moved(number, port, on)
@@ -244,6 +246,9 @@ class FakeBench:
         for name, value in (defaults | attributes).items():
             if value:
                 (path / name).write_text(f"{value}\n")
+
+    def _list(self, path: Path) -> None:
+        """Let a device be found, once all of it is there."""
         (self.root / "sys/bus/usb/devices" / path.name).symlink_to(path)
 
     def _describe_interface(self, path: Path, number: int, triple: tuple[int, int, int]) -> None:
