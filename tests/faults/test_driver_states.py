@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.tree import Policy
 from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
+from jumpstarter.exporter.states import state_of
 from processes import HERE, wait_for
 
 if TYPE_CHECKING:
@@ -202,6 +204,30 @@ def test_an_exporter_that_is_stopped_while_it_starts_closes_what_is_there(
     assert ("last make" in events(lab)) is (slow == "reset")
     with lab.exporter(config=write(first=port(), last=port())):  # nothing is left of it
         pass
+
+
+def test_a_shell_that_is_stopped_while_its_devices_are_made_closes_what_is_there(lab: Lab, write: Write) -> None:
+    config = write(first=port(), slow=port(fail_make="hang"), last=port())
+    with lab.start("jmp", "shell", "--exporter-config", config, "--", "true") as shell:
+        wait_for(lambda: "slow make" in events(lab), 30)
+        started = time.monotonic()
+        shell.terminate()
+        assert shell.wait(60) == 128 + signal.SIGTERM
+        assert time.monotonic() - started < 10
+        assert shell.stderr is not None
+        assert shell.stderr.read() == ""
+    assert [event for event in events(lab) if event.endswith(("closed", "last make"))] == ["first closed"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no file", "absent: no file; connect the device, or correct"),
+        ("port COM7 is not there; plug it in", "absent: port COM7 is not there; plug it in$"),
+    ],
+)
+def test_what_to_do_about_a_device_is_said_once(said: str, told: str) -> None:
+    assert re.search(told, str(state_of(FileNotFoundError(said))))
 
 
 def test_a_constructor_that_hangs_does_not_keep_the_others(lab: Lab, write: Write) -> None:

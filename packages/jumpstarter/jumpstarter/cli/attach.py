@@ -81,12 +81,13 @@ class Terms:
 def local(config: ExporterConfigV1Alpha1, terms: Terms) -> Generator[Attachment]:
     """Serve a configuration in this process, on a private unix socket."""
     from ..client.connection import Endpoint
+    from ..common.limits import SHUTDOWN
     from ..exporter.direct import UnixListener, serving
-    from ..streams.portal import shared_portal
+    from ..streams.portal import entered, shared_portal
 
     name = config.metadata.name
     with (
-        shared_portal().wrap_async_context_manager(serving(config, UnixListener(), once=True)) as address,
+        entered(shared_portal(), serving(config, UnixListener(), once=True), SHUTDOWN) as address,
         _held(Endpoint(address), terms) as (session, variables),
     ):
         variables |= {names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, Event, create_task_group, to_thread
+from anyio import CancelScope, Event, create_task_group, sleep_forever, to_thread
 
 from ..common.address import host_port
 from ..common.changes import first_of
 from ..common.exceptions import BusyError, ConfigurationError, HookFailedError
-from ..common.groups import ungrouping
+from ..common.groups import ungrouped, ungrouping
 from ..common.metadata import NAME_LABEL
 from ..common.runtime import claim
 from ..driver.rounds import Halt, Halted
@@ -107,11 +107,23 @@ async def serve_config(
 async def serving(config: ExporterConfigV1Alpha1, listener: Listener, *, once: bool = False) -> AsyncGenerator[str]:
     """Serve the devices of a configuration for as long as the context lasts, with `once` to one session only.
 
-    Yields the address.
+    Yields the address. Cancelled while it starts, it closes the drivers that are there, and raises Halted.
     """
-    async with _serving(config, listener, once=once) as (address, life):
-        await life.tried()
-        yield address
+    halt = Halt()
+
+    async def halt_when_cancelled() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            halt.set()
+
+    with ungrouped():
+        async with create_task_group() as tasks:
+            tasks.start_soon(halt_when_cancelled)
+            async with _serving(config, listener, once=once, halt=halt) as (address, life):
+                await life.tried()
+                yield address
+            tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

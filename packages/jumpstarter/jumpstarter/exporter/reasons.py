@@ -38,6 +38,8 @@ def hint_of(error: BaseException) -> str:
     hint = getattr(error, "hint", "")
     if isinstance(hint, str) and hint:
         return hint
+    if isinstance(error, OSError) and "; " in str(error):  # says it itself
+        return ""
     match error:
         case builtins.FileNotFoundError():
             return "connect the device, or correct its path in the configuration"
