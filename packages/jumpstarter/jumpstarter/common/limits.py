@@ -180,7 +180,7 @@ _COMMON: list[tuple[str, int | str]] = [
 
 _SERVER: list[tuple[str, int | str]] = [
     *_COMMON,
-    ("grpc.server_handshake_timeout_ms", 15_000),  # of connections that say nothing
+    ("grpc.server_handshake_timeout_ms", 13_000),  # connections that say nothing are to be gone after 15 s
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.server.max_pending_requests", 1 << 16),  # gRPC drops calls of anybody beyond that; a connection has few
     ("grpc.server.max_pending_requests_hard_limit", 1 << 16),
@@ -202,7 +202,7 @@ UNIX_SERVER_OPTIONS = [*_SERVER, ("grpc.max_concurrent_streams", LOCAL_STREAMS +
 """Server options for a unix socket, where one connection may have all the byte streams that there may be."""
 
 _KEEPALIVE: list[tuple[str, int | str]] = [
-    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_time_ms", 18_000),  # 28 s in all, of the 30 s after which a peer that is gone is to be known
     ("grpc.keepalive_timeout_ms", 10_000),
     _PING_TIMEOUT,
     ("grpc.keepalive_permit_without_calls", 1),
