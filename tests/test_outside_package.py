@@ -51,7 +51,8 @@ TREE = """\
 │  ├─ sd           Flash the simulated boot medium and move it  [flash, dump, host, dut, off, state]
 │  ├─ reset        Press the simulated button  [press, release, read]
 │  └─ debugger     Debug the board  [halt, resume]
-│     └─ console   Use the simulated serial console  [start-console, pipe]
+│     └─ console   Use the simulated serial console  \
+[console, pipe, log, send, expect, break, dtr, rts, baudrate, mark, status]
 ├─ spare           Use the devices of this group.  [halt, resume]
 │  └─ console      Connect to a service behind the exporter.  [forward-tcp, forward-unix, address]
 └─ supply          Switch the contactor  [on, off, cycle, read]

@@ -1,6 +1,5 @@
 """The clients of the simulated board and of its parts."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from .pins import PinState
 if TYPE_CHECKING:
     import click
     from jumpstarter_driver_power.client import PowerClient
+    from jumpstarter_driver_serial.client import PySerialClient
     from jumpstarter_driver_storage.client import StorageMuxFlasherClient
-    from pexpect.fdpexpect import fdspawn
 
 
 @dataclass(kw_only=True)
@@ -26,7 +25,7 @@ class VirtualBoardClient(CompositeClient):
         @property
         def power(self) -> PowerClient: ...
         @property
-        def console(self) -> "ConsoleClient": ...
+        def console(self) -> PySerialClient: ...
         @property
         def storage(self) -> StorageMuxFlasherClient: ...
         @property
@@ -57,23 +56,6 @@ class VirtualBoardClient(CompositeClient):
         from .cli import board_commands
 
         return board_commands(self, super().cli())
-
-
-@dataclass(kw_only=True)
-class ConsoleClient(DriverClient):
-    """A serial console. Its stream `connect` has the bytes as they are."""
-
-    def pexpect(self) -> "AbstractContextManager[fdspawn[bytes]]":
-        """Open the console as a pexpect session until the context ends."""
-        from jumpstarter_driver_network.adapters import PexpectAdapter
-
-        return PexpectAdapter(client=self)
-
-    def cli(self) -> "click.Group":
-        """The commands `start-console` and `pipe`."""
-        from .cli import console_commands
-
-        return console_commands(self)
 
 
 @dataclass(kw_only=True)

@@ -6,26 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from anyio import Semaphore, fail_after, move_on_after, sleep, wait_readable
-from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
+from anyio import fail_after, sleep, wait_readable
+from jumpstarter.common.exceptions import DeviceAbsentError
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams.threads import in_thread
 from jumpstarter_driver_network.connect import connect_unix
 from jumpstarter_driver_network.interface import NetworkInterface
 from jumpstarter_driver_network.streams import SocketStream
 from jumpstarter_driver_power.interface import PowerInterface
+from jumpstarter_driver_serial.driver import PySerial
 from jumpstarter_driver_storage.common import Position
 from jumpstarter_driver_storage.mux import StorageMux
 
-from .console import SerialStream, open_serial
 from .emulator import Board, Stage
 from .emulator import Position as Place
 
 if TYPE_CHECKING:
     from jumpstarter_driver_power.common import PowerReading
-
-HANDOVER = 0.5
-"""Seconds that a new user of the console waits for the last one to be gone, who may just be leaving."""
 
 
 @dataclass(kw_only=True)
@@ -66,30 +63,20 @@ def _reading_class() -> "type[PowerReading]":
 
 
 @dataclass(kw_only=True)
-class BoardConsole(Driver):
-    """The serial console of the simulated board: 8 data bits on a pseudo-terminal, for one user at a time."""
+class BoardConsole(PySerial):
+    """The serial console of the simulated board, on a pseudo-terminal."""
 
     board: Board = field(repr=False)
-    _free: Semaphore = field(default_factory=lambda: Semaphore(1), init=False, repr=False)
 
-    @classmethod
-    def client(cls) -> str:
-        return "jumpstarter_driver_virtual.client.ConsoleClient"
+    url: str = ""
+    """The board's own port, unless it is another."""
 
-    @exportstream
-    @asynccontextmanager
-    async def connect(self) -> AsyncGenerator[SerialStream]:
-        """Open the console; what the board sent before is lost, as on a real serial line."""
-        path = self.board.console_path
-        with move_on_after(HANDOVER) as waiting:
-            await self._free.acquire()
-        if waiting.cancelled_caught:
-            raise BusyError(f"console on {path}: another client has it open; end its session first")
-        try:
-            with open_serial(path) as stream:
-                yield stream
-        finally:
-            self._free.release()
+    log_file: str | None = ""
+    """Nowhere: the board is gone with its exporter."""
+
+    def __post_init__(self) -> None:
+        self.url = self.url or self.board.console_path
+        super().__post_init__()
 
 
 @dataclass(kw_only=True)

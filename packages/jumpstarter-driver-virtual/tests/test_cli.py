@@ -1,25 +1,18 @@
 """The commands, against a board on the same machine; those that want a terminal get a real one."""
 
-import os
-import pty
-import select
 import signal
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
 from jumpstarter.common.utils import serve
-from jumpstarter_driver_virtual.attach import Keys, Until
 from jumpstarter_driver_virtual.backstage import Backstage
 from jumpstarter_driver_virtual.client import VirtualBoardClient
 from jumpstarter_driver_virtual.driver import VirtualBoard
+from jumpstarter_testing.commands import J, Terminal
 
 PATIENCE = 60
 
@@ -150,58 +143,17 @@ def test_pipe_ends_in_silence_by_control_c(backstage: Backstage):
 
 
 def test_start_console_passes_keys_on_until_control_b_three_times(backstage: Backstage):
-    terminal, inside = pty.openpty()
-    console = subprocess.Popen(
-        [*J, "board", "console", "start-console"],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        env=backstage.environment,
-        start_new_session=True,
-    )
+    terminal = Terminal([*J, "board", "console", "start-console"], backstage.environment)
     try:
-        read_until(terminal, b"leaves it")
+        terminal.read_until(b"leave it")
         backstage.run("j board power on")
-        read_until(terminal, b"login: ")
-        os.write(terminal, b"root\r")
-        read_until(terminal, b"# ")
-        os.write(terminal, b"echo a\x02\x02\r")
-        read_until(terminal, b"\r\na\r\n")
-        os.write(terminal, b"\x02\x02\x02")
-        read_until(terminal, b"console left")
-        assert console.wait(PATIENCE) == 0
+        terminal.read_until(b"login: ")
+        terminal.type(b"root\r")
+        terminal.read_until(b"# ")
+        terminal.type(b"echo a\x02\x02\r")
+        terminal.read_until(b"\r\na\r\n")
+        terminal.type(b"\x02\x02\x02")
+        terminal.read_until(b"console left")
+        assert terminal.process.wait(PATIENCE) == 0
     finally:
-        console.kill()
-        console.wait()
-        os.close(terminal)
-        os.close(inside)
-
-
-J = (sys.executable, "-c", "from jumpstarter.cli.j import main; main()")
-
-
-def read_until(fd: int, text: bytes) -> bytes:
-    deadline = time.monotonic() + PATIENCE
-    read = b""
-    while text not in read:
-        assert select.select([fd], [], [], deadline - time.monotonic())[0], f"no {text!r} in {read!r}"
-        read += os.read(fd, 4096)
-    return read
-
-
-@given(pieces=st.lists(st.text("ab", max_size=3).map(str.encode), max_size=12))
-def test_until_finds_its_text_in_pieces_of_any_size(pieces: list[bytes]):
-    written = bytearray()
-    until = Until(written.extend, "abba")
-    found = False
-    for piece in pieces:
-        found = found or until(piece)
-    sent = b"".join(pieces)
-    assert found == (b"abba" in sent)
-    assert bytes(written) == (sent[: sent.index(b"abba") + 4] if found else sent)
-
-
-def test_keys_see_three_times_control_b_in_a_row_only():
-    for typed, leaves in [((b"\x02\x02\x02",), True), ((b"\x02", b"\x02\x02"), True), ((b"\x02\x02", b"x\x02"), False)]:
-        keys = Keys()
-        assert [keys(part)[1] for part in typed][-1] is leaves
+        terminal.close()

@@ -80,13 +80,25 @@ def test_a_key_press_stops_at_the_boot_prompt():
         console.expect_exact("login: ", timeout=60)
 
 
-def test_the_console_has_one_user_at_a_time(client: VirtualBoardClient):
-    refused = pytest.raises(DriverError, match="another client has it open")
-    with client.console.stream(), refused, client.console.stream():
-        pass
+def test_all_read_the_console_and_one_writes(client: VirtualBoardClient):
+    refused = pytest.raises(DriverError, match="written to by")
+    with client.console.stream() as first, refused, client.console.stream() as second:
+        first.send(b"\r")
+        client.power.on()
+        assert first.receive()
+        assert second.receive()
+        second.send(b"\r")
+        while True:
+            second.receive()
     for _ in range(3):
         with client.console.stream() as stream:
             stream.send(b"\r")
+
+
+def test_what_the_console_said_before_is_there(client: VirtualBoardClient):
+    booted(client)
+    assert b"login: " in client.console.log()
+    assert client.console.expect("simulated board", since="start", timeout=60).ok
 
 
 def test_power_readings_go_on_until_nobody_asks(client: VirtualBoardClient):
