@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 from jumpstarter.client.decorators import DriverClickGroup, driver_click_group
+from jumpstarter.client.levels import add_level_commands, timeout_option
 from jumpstarter_driver_power.cli import power_commands
 
 if TYPE_CHECKING:
     from .client import DigitalInputClient, DigitalOutputClient
-
-_timeout = click.option(
-    "-t",
-    "--timeout",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    default=3600,
-    show_default=True,
-    help="Longest time to wait.",
-)
 
 
 def output_commands(client: "DigitalOutputClient") -> DriverClickGroup:
@@ -63,26 +54,11 @@ def input_commands(client: "DigitalInputClient") -> DriverClickGroup:
     def base() -> None:
         """Watch a line."""
 
-    @base.command()
-    def read() -> None:
-        """Tell the level of the line."""
-        click.echo(str(client.read()))
-
-    @base.command()
-    @_timeout
-    def wait_for_active(timeout: float) -> None:
-        """Wait until the line is active."""
-        client.wait_for_active(timeout)
-
-    @base.command()
-    @_timeout
-    def wait_for_inactive(timeout: float) -> None:
-        """Wait until the line is inactive."""
-        client.wait_for_inactive(timeout)
+    add_level_commands(base, client)
 
     @base.command()
     @click.argument("edge", type=click.Choice(["rising", "falling"]))
-    @_timeout
+    @timeout_option
     def wait_for_edge(edge: str, timeout: float) -> None:
         """Wait for the next EDGE of the line."""
         client.wait_for_edge(edge, timeout)

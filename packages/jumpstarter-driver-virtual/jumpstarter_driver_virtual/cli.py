@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 from jumpstarter.client.decorators import driver_click_group
+from jumpstarter.client.levels import add_level_commands
 
 from .faults import Fault
 
@@ -79,33 +80,7 @@ def led_commands(client: "LedClient") -> click.Group:
     def base() -> None:
         """Watch the LED."""
 
-    timeout_option = click.option(
-        "-t",
-        "--timeout",
-        type=click.FloatRange(min=0),
-        metavar="SECONDS",
-        default=3600,
-        show_default=True,
-        help="Longest time to wait.",
-    )
-
-    @base.command()
-    def read() -> None:
-        """Tell whether the LED is lit (active)."""
-        click.echo(str(client.read()))
-
-    @base.command()
-    @timeout_option
-    def wait_for_active(timeout: float) -> None:
-        """Wait until the LED is lit."""
-        client.wait_for_active(timeout)
-
-    @base.command()
-    @timeout_option
-    def wait_for_inactive(timeout: float) -> None:
-        """Wait until the LED is dark."""
-        client.wait_for_inactive(timeout)
-
+    add_level_commands(base, client)
     return base
 
 

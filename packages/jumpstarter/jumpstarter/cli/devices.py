@@ -76,7 +76,11 @@ def command_of(client: DriverClient) -> click.Command | None:
 def own_commands(client: DriverClient, command: click.Group) -> list[str]:
     """The commands of a device itself, without those of its children."""
     own: Callable[[], list[str]] | None = getattr(command, "own_commands", None)
-    return own() if own is not None else [name for name, made in command.commands.items() if name not in client.children and not made.hidden]
+    return (
+        own()
+        if own is not None
+        else [name for name, made in command.commands.items() if name not in client.children and not made.hidden]
+    )
 
 
 def _row(name: str, client: DriverClient) -> Row:
