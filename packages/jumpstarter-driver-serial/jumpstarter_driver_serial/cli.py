@@ -32,6 +32,18 @@ def serial_commands(client: "PySerialClient") -> click.Group:
     def base() -> None:
         """Use the serial console."""
 
+    _add_console(base, client)
+    _add_pipe(base, client)
+    _add_log(base, client)
+    _add_sending(base, client)
+    _add_lines(base, client)
+    _add_knowledge(base, client)
+    return base
+
+
+def _add_console(base: click.Group, client: "PySerialClient") -> None:
+    """`console`, and its other name."""
+
     @base.command()
     @click.option("--escape", default="^]", metavar="KEY", show_default=True, help="Key before commands; then ? helps.")
     @click.option("--since", default="now", metavar="PLACE", help="Show what came since, too; see log.")
@@ -54,6 +66,10 @@ def serial_commands(client: "PySerialClient") -> click.Group:
         from .interactive import use_console
 
         use_console(client, escape="^]", since="now", resize=False, take=False, raw=raw)
+
+
+def _add_pipe(base: click.Group, client: "PySerialClient") -> None:
+    """`pipe`."""
 
     @base.command()
     @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, too.")
@@ -121,6 +137,10 @@ def serial_commands(client: "PySerialClient") -> click.Group:
             if not joined.run(attached) and (until is not None or no_output):
                 raise TimeoutError(f"console: {f'no {until!r}' if until else 'not all was sent'} within {timeout:g} s")
 
+
+def _add_log(base: click.Group, client: "PySerialClient") -> None:
+    """`log`."""
+
     @base.command()
     @click.option("--since", default="start", show_default=True, metavar="PLACE", help=_SINCE_HELP)
     @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
@@ -143,6 +163,10 @@ def serial_commands(client: "PySerialClient") -> click.Group:
                     stamp(item)
                 else:
                     joined.take(item)
+
+
+def _add_sending(base: click.Group, client: "PySerialClient") -> None:
+    """`send` and `expect`."""
 
     @base.command()
     @click.argument("text")
@@ -175,6 +199,10 @@ def serial_commands(client: "PySerialClient") -> click.Group:
             raise click.UsageError("give either PATTERN or --script FILE")
         _expect(client, load_script(script) if script is not None else pattern or "", since, timeout, take)
 
+
+def _add_lines(base: click.Group, client: "PySerialClient") -> None:
+    """`break`, `dtr`, `rts` and `baudrate`."""
+
     @base.command("break")
     @click.option("--duration", type=_seconds, default=0.25, show_default=True, metavar="SECONDS", help="How long.")
     def send_break(duration: float) -> None:
@@ -199,6 +227,10 @@ def serial_commands(client: "PySerialClient") -> click.Group:
         """Change the rate until the session ends."""
         client.set_baudrate(rate)
 
+
+def _add_knowledge(base: click.Group, client: "PySerialClient") -> None:
+    """`mark` and `status`."""
+
     @base.command()
     @click.argument("text", default="boot")
     def mark(text: str) -> None:
@@ -210,8 +242,6 @@ def serial_commands(client: "PySerialClient") -> click.Group:
         """Tell what there is to know of the port."""
         for name, value in client.status().items():
             click.echo(f"{name}: {_text(value)}")
-
-    return base
 
 
 def load_script(path: Path) -> "list[Step]":
