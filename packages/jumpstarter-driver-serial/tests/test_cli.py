@@ -1,9 +1,12 @@
 """The commands, against an exporter of its own; those that want a terminal get a real one."""
 
+import fcntl
 import re
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -158,6 +161,23 @@ def test_console_in_a_terminal(lab: Lab, terminal: Terminal) -> None:
     terminal.read_until(b"console left")
     assert terminal.process.wait(PATIENCE) == 0
     assert terminal.is_as_before()
+
+
+def test_the_device_is_told_the_size_of_the_terminal(lab: Lab) -> None:
+    with lab.terminal("serial", "console", "--resize") as terminal:
+        terminal.read_until(b"\x07")
+        fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("4H", 33, 111, 0, 0))
+        lab.device.receive_until(b"stty rows 33 cols 111\r")
+
+
+def test_a_log_is_followed_until_control_c(lab: Lab) -> None:
+    lab.device.send(b"before\r\n")
+    with lab.terminal("serial", "log", "--follow", "--since", "start") as terminal:
+        terminal.read_until(b"before")
+        lab.device.send(b"after\r\n")
+        terminal.read_until(b"after")
+        terminal.type(b"\x03")
+        assert terminal.process.wait(PATIENCE) == 0
 
 
 def test_console_when_the_port_is_lost(lab: Lab, terminal: Terminal) -> None:
