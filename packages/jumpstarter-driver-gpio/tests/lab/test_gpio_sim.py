@@ -114,6 +114,28 @@ def test_edges_have_the_kernels_times_and_numbers(sim: GpioSim) -> None:
         assert all(150e6 < later - earlier < 5e9 for earlier, later in pairwise(times[1:4]))
 
 
+def test_a_level_that_is_not_stable_for_so_long_is_no_edge(sim: GpioSim) -> None:
+    sim.pull(1, up=False)
+    with serve(DigitalInput(device=sim.path, line=1, debounce=0.3)) as client:
+        assert isinstance(client, DigitalInputClient)
+        with closing(client.edges()) as edges:
+
+            def bounce() -> None:
+                time.sleep(0.5)
+                for up in (True, False) * 20:
+                    sim.pull(1, up=up)
+                time.sleep(1)
+                sim.pull(1, up=True)
+
+            thread = threading.Thread(target=bounce)
+            thread.start()
+            edge = next(edges)
+            thread.join()
+        assert (edge.edge, edge.missed) == ("rising", 0)
+        assert client.read() == PinState.ACTIVE
+        assert edge.seqno == 1
+
+
 def test_waiting_for_levels_and_edges(sim: GpioSim) -> None:
     sim.pull(1, up=False)
     with serve(DigitalInput(device=sim.path, line=1)) as client:
