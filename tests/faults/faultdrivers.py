@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyio import EndOfStream, to_thread
+from anyio import CancelScope, EndOfStream, to_thread
 from anyio.abc import ObjectStream
 from anyio.streams.stapled import StapledObjectStream
 from jumpstarter.driver import Driver, export, exportstream
@@ -182,11 +182,35 @@ class Blocker(Driver):
     async def slow_to_read(self) -> AsyncGenerator[ObjectStream[bytes]]:
         yield SlowDevice(self.seconds)
 
-    @export
-    def construct(self) -> None:
-        """As the exporter does for a driver whose device was not there before."""
-        Blocker.__post_init__(self)
-        time.sleep(self.seconds)
+    @exportstream
+    @asynccontextmanager
+    async def slow_to_close(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        ours, theirs = create_memory_stream()
+        async with ours, theirs:
+            yield StapledObjectStream(ours, theirs)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(time.sleep, self.seconds)
+
+
+@dataclass(kw_only=True)
+class Late(Driver):
+    """Blocks when it is made, once its device is there."""
+
+    device: str
+    """A file."""
+
+    @classmethod
+    def client(cls) -> str:
+        return "jumpstarter.client.DriverClient"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        device = Path(self.device)
+        if not device.exists():
+            raise FileNotFoundError(f"{device} is not there")
+        device.with_name("blocks").touch()
+        while device.exists():
+            time.sleep(0.1)
 
 
 class SlowDevice(ObjectStream[bytes]):
