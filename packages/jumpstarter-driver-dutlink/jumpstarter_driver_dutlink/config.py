@@ -69,4 +69,5 @@ class DutlinkConfig(Driver):
             serial=self.serial,
             port=self.port,
             hint="connect its USB-C plug (boards of revision 1.0.0: try the other way round)",
+            when_gone="the DUT has no power now",
         )

@@ -37,6 +37,15 @@ class Dutlink(CompositeInterface, DutlinkConfig):
     storage_fsync_timeout: float = 900
     """Of no effect: it takes as long as it takes. Configurations may have it."""
 
+    device_serial: str | None = None
+    """Serial number that the storage has to have."""
+
+    max_size_bytes: int | None = None
+    """Largest storage that is taken for the right one."""
+
+    verify: str = "full"
+    """How much of what was written is read back and compared: full, sampled or off."""
+
     alternate_console: str | None = None
     """Serial port, as pySerial takes it, that the DUT's console is on in place of the board's; it may appear late."""
 
@@ -58,6 +67,9 @@ class Dutlink(CompositeInterface, DutlinkConfig):
             storage_timeout=self.storage_timeout,
             storage_leeway=self.storage_leeway,
             storage_fsync_timeout=self.storage_fsync_timeout,
+            device_serial=self.device_serial,
+            max_size_bytes=self.max_size_bytes,
+            verify=self.verify,
         )
         self._add_console("console", "Use the DUT's serial console")
 

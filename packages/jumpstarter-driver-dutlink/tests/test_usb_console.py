@@ -1,6 +1,8 @@
 """The console of a DUTLink, over the real wire, on an emulated bus and in the lab on a kernel's."""
 
 import fcntl
+import os
+import stat
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +13,9 @@ import pytest
 from jumpstarter.client.core import DriverError, DriverMethodNotImplemented
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkPower, DutlinkSerial
+from jumpstarter_testing.loops import tmpfs
 from jumpstarter_testing.serial import FakeSerial
+from jumpstarter_testing.usb.bench import FakeBench
 from jumpstarter_testing.usb.dutlink import DutlinkBoard, DutlinkBootloader
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.vhci import KernelBench
@@ -140,6 +144,22 @@ def test_port_that_another_program_has(usb_bench: Bench, board: DutlinkBoard) ->
     with console() as client, client.pexpect() as session:
         board.power("on")
         session.expect_exact(b"login: ", timeout=DEADLINE)
+
+
+def test_no_permission_for_the_serial_port(usb_bench: Bench, board: DutlinkBoard, tmp_path: Path) -> None:
+    if not isinstance(usb_bench, FakeBench) or os.geteuid() != 0:
+        pytest.skip("needs to mount a file system whose devices may not be opened, and a port to replace")
+    tty, folder = usb_bench.host.dev / "ttyACM0", tmp_path / "forbidden"
+    with tmpfs(folder, "1m,nodev"):  # even root may not
+        os.mknod(folder / "tty", 0o600 | stat.S_IFCHR, os.makedev(5, 0))
+        tty.unlink()
+        tty.symlink_to(folder / "tty")
+        with (
+            pytest.raises(Exception, match=r"ttyACM0.*permission denied; add the exporter's user to .*dialout"),
+            console(),
+        ):
+            pass
+    assert board.history == []
 
 
 def test_usb_console_of_the_dut(usb_bench: Bench, board: DutlinkBoard) -> None:

@@ -13,6 +13,7 @@ import pytest
 from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_composite.driver import Composite
+from jumpstarter_driver_dutlink import board as board_module
 from jumpstarter_driver_dutlink.client import DutlinkPowerClient
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkPower
 from jumpstarter_testing.usb.device import HangError, StallError
@@ -248,6 +249,18 @@ class TestFaults:
             power.on()  # the sequence has ended before the end of what it may take
             assert board.busy() == 0
 
+    def test_sequence_that_does_not_end_in_time(self, board: DutlinkBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(board_module, "SLACK", 0.3)
+        board.scale = 0.1  # slower than it says
+        board.fields["power_on"] = b"p1,w2"
+        with power_of(timeout_s=0.3) as power:
+            with pytest.raises(DriverError, match=r"its power sequence takes 0\.2 s, and may still be running"):
+                power.on()
+            until(lambda: not board.busy())
+            assert board.history.count("power on") == 1  # and nothing is pressed again
+            power.force_off()
+            assert not board.is_powered
+
     @pytest.mark.kernel
     def test_wedged_by_what_nobody_reads(self, board: DutlinkBoard, caplog: pytest.LogCaptureFixture) -> None:
         with power_of(timeout_s=1) as power:
@@ -278,7 +291,8 @@ class TestFaults:
         with power_of() as power:
             power.on()
             usb_bench.unplug(board)
-            with pytest.raises(DriverError, match=r"no DUTLink with serial 'c415a913' is connected"):
+            gone = r"disconnected; the DUT has no power now; no DUTLink with serial 'c415a913' is connected"
+            with pytest.raises(DriverError, match=gone):
                 power.on()
             usb_bench.plug(board)
             until(lambda: usb_bench.find(board))
@@ -339,7 +353,7 @@ class TestFaults:
             if isinstance(usb_bench, KernelBench):
                 pytest.skip("a device cannot be pulled by the thread that answers for it")
             board.before = lambda _: usb_bench.unplug(board)
-            with pytest.raises(DriverError, match=r"c415a913, port .*: disconnected, cannot"):
+            with pytest.raises(DriverError, match=r"c415a913, port .*: disconnected; the DUT has no power now; cannot"):
                 power.on()
 
     def test_another_board_in_its_place_is_not_taken(self, usb_bench: Bench, board: DutlinkBoard) -> None:

@@ -134,6 +134,25 @@ class TestFaults:
                 client.dut()
             assert client.state() == "unknown"
 
+    @pytest.mark.parametrize(
+        ("rule", "says"),
+        [
+            ({"device_serial": "4711"}, r"has the serial number \S+, not 4711; plug in the right device"),
+            ({"max_size_bytes": MIB}, r"has 8\.0 MiB, more than max_size_bytes allows"),
+        ],
+        ids=["serial", "size"],
+    )
+    def test_wrong_stick_is_not_written(
+        self, usb_bench: Bench, image: Path, request: pytest.FixtureRequest, rule: dict[str, Any], says: str
+    ) -> None:
+        stick: MassStorage = request.getfixturevalue("stick")
+        if not usb_bench.is_real:  # rules are for block devices
+            stick.path = request.getfixturevalue("make_loop")(8 * MIB)
+        usb_bench.plug(DutlinkBoard(stick=stick, scale=20))
+        with storage(storage_timeout=30, **rule) as client, pytest.raises(DriverError, match=says):
+            client.flash(image)
+        assert stick.path.read_bytes() == bytes(8 * MIB)
+
     def test_two_boards_need_to_know_their_disks(self, usb_bench: Bench, board: DutlinkBoard, image: Path) -> None:
         usb_bench.plug(DutlinkBoard("00000002"))
         with (

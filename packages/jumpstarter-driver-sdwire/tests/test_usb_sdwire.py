@@ -292,7 +292,7 @@ class TestFaults:
         with sdwire() as client:
             board.before = pull
             with pytest.raises(
-                DriverError, match=r"serial sd-wire_01.*disconnected, cannot bring the card to the host"
+                DriverError, match=r"serial sd-wire_01.*disconnected; cannot bring the card to the host"
             ):
                 client.flash(image)
             for thread in pulling:

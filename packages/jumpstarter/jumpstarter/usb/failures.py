@@ -34,7 +34,7 @@ def usb_failure(error: Exception, host: UsbHost, device: UsbDevice, doing: str, 
     if isinstance(error, ValueError) and "backend" in str(error).lower():
         return DeviceFaultyError(f"{what}: libusb is not installed", "install it (Debian: apt install libusb-1.0-0)")
     if number in _GONE or host.again(device) is None:
-        return DeviceAbsentError(f"{device}: disconnected, cannot {doing}", "check its cable and its power")
+        return DeviceAbsentError(f"{device}: disconnected; cannot {doing}", "check its cable and its power")
     if number in (errno.EACCES, errno.EPERM):
         node, rule = host.node(device), access_rule(device.vendor, device.product)
         return PermissionError(

@@ -57,7 +57,7 @@ class UsbLink:
             try:
                 self._device = found = self._match.find(devices)
             except DeviceAbsentError as e:
-                raise DeviceAbsentError(f"{before}: disconnected; {e.message}", e.hint) from None
+                raise self._match.gone(before, e.message, e.hint) from None
             self.returns += 1
             return found
 
@@ -84,6 +84,8 @@ class UsbLink:
                 return function(self._opened(device))
             except (OSError, ValueError, NotImplementedError) as e:  # pyusb's own are of these classes
                 failure = usb_failure(e, self.host, device, doing, timeout)
+                if isinstance(failure, DeviceAbsentError):
+                    failure = self._match.gone(device, f"cannot {doing}", failure.hint)
                 if not isinstance(failure, TimeoutError):
                     self.let_go()
                 raise failure from e

@@ -24,6 +24,9 @@ class UsbMatch:
     hint: str = "check its cable and its power"
     """What to do when none is found."""
 
+    when_gone: str = ""
+    """What it means for others that it was unplugged, in a few words; for errors."""
+
     def find(self, devices: Iterable[UsbDevice]) -> UsbDevice:
         """The one device that is meant.
 
@@ -44,6 +47,11 @@ class UsbMatch:
         if device.serial and len(twins) == 1:
             return replace(self, serial=device.serial)
         return replace(self, port=device.port)
+
+    def gone(self, device: UsbDevice, what: str, hint: str) -> DeviceAbsentError:
+        """The error for a device that was there and was unplugged; `what` is what cannot be done."""
+        parts = filter(None, (f"{device}: disconnected", self.when_gone, what))
+        return DeviceAbsentError("; ".join(parts), hint)
 
     def _is_meant(self, device: UsbDevice) -> bool:
         return self.serial in (None, device.serial) and self.port in (None, device.port)
