@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from jumpstarter_driver_storage.blocks import WINDOW, WINDOWS
+from jumpstarter_driver_storage.blocks import SENT_AHEAD
 from leasebench import SOON, wait_for
 
 if TYPE_CHECKING:
@@ -120,5 +120,5 @@ def test_what_ends_a_flash_through_a_router_is_noticed_and_it_goes_on_later(
         assert_kept_back(bench, medium, "--lease", "one")
         again = bench.lab.run(*shell, "j", "-o", "json", "storage", "flash", image)
         assert again.returncode == 0, again.stderr
-        assert json.loads(again.stdout)["received"] < image.stat().st_size - written + WINDOWS * WINDOW
+        assert json.loads(again.stdout)["received"] < image.stat().st_size - written + SENT_AHEAD
         assert medium.read_bytes() == image.read_bytes()

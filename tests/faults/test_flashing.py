@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flashbench import MIB, Flashing, assert_kept_back, family, file_digest, is_writing, j, result_of
-from jumpstarter_driver_storage.blocks import WINDOW, WINDOWS
+from jumpstarter_driver_storage.blocks import SENT_AHEAD
 from processes import descriptors, threads, wait_for
 from proxy import proxying
 
@@ -121,10 +121,6 @@ def test_an_exporter_that_is_killed_leaves_a_mark_and_what_came(
         assert received < 22 * MIB  # of 24: the rest had come before
         assert medium.read_bytes() == image.read_bytes()
         assert j(bench, "state")[1] == "dut\n"
-
-
-SENT_AHEAD = WINDOWS * WINDOW
-"""Bytes that a client sends at most before the exporter has kept them: what a broken connection can cost."""
 
 
 def cut_and_go_on(flashing: Flashing, lab: Lab, medium: Path, transport: str, size: int) -> int:

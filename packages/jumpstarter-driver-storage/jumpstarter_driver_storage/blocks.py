@@ -6,6 +6,7 @@ order of the windows. Announcements run ahead of data. A message is a byte for i
 significant first), and its content:
 
     client    H  length of the window (4 bytes), SHA-256 of each of its blocks
+              Z  length of a part of the file that is zeros (8 bytes): it comes after the windows before it
               D  the wanted blocks of the oldest window of which some are wanted
               E  nothing: the file is complete
     exporter  W  one bit for each block of the oldest window without an answer, 1 for wanted, the first one highest
@@ -20,22 +21,30 @@ from dataclasses import dataclass, field
 
 from anyio import EndOfStream
 from anyio.abc import AnyByteStream
+from jumpstarter.streams.frames import MAX_FRAME
 from jumpstarter.streams.threads import in_thread
 
 from .cache import BlockCache
 from .common import BLOCK
 from .images import ZERO_DIGEST, Data, ImageError
 
-WINDOW = 1 << 20
-"""Bytes of a window: what is in memory at once, times WINDOWS."""
+WINDOW = MAX_FRAME - BLOCK
+"""Bytes of a window: what fits into a frame together with the announcement of another one."""
 
-WINDOWS = 4
-"""Windows that are announced ahead of their data: the client sends no data of a window before the exporter has kept all
-that lies as many windows before it, so that a connection that breaks costs at most these."""
+WINDOWS = 3
+"""Windows that are announced ahead of their data."""
+
+SENT_AHEAD = (WINDOWS + 1) * WINDOW
+"""Bytes of data that the client sends at most before the exporter has kept them, which a broken connection can cost: it
+sends those of a window once that was answered, and announces one together with the data of WINDOWS before it."""
 
 HEADER = struct.Struct(">cI")
 LENGTH = struct.Struct(">I")
+ZEROS = struct.Struct(">Q")
 DIGEST = 32
+
+MOST_ZEROS = 16 << 20
+"""Bytes of zeros that are told at once."""
 
 _ZEROS = memoryview(bytes(WINDOW))
 
@@ -64,7 +73,7 @@ class Window:
     offset: int
     length: int
     digests: list[bytes]
-    content: bytearray
+    content: bytearray | memoryview
     missing: list[int] = field(default_factory=list[int])
     """Numbers of the blocks that have to come."""
 
@@ -80,9 +89,24 @@ class Window:
             while end < len(self.digests) and (self.digests[end] == ZERO_DIGEST) == is_zero:
                 end += 1
             place = slice(start * BLOCK, min(self.length, end * BLOCK))
-            view = (_ZEROS if is_zero else memoryview(self.content))[place]
+            view = _ZEROS[: place.stop - place.start] if is_zero else memoryview(self.content)[place]
             yield Data(self.offset + place.start, view, b"".join(self.digests[start:end]))
             start = end
+
+
+@dataclass
+class ZeroRun:
+    """A part of the file that is zeros."""
+
+    offset: int
+    length: int
+    missing: tuple[int, ...] = ()
+
+    def items(self) -> Iterator[Data]:
+        """It, in pieces."""
+        for start in range(0, self.length, WINDOW):
+            view = _ZEROS[: self.length - start]
+            yield Data(self.offset + start, view, ZERO_DIGEST * (len(view) // BLOCK))
 
 
 class BlockSource:
@@ -92,7 +116,7 @@ class BlockSource:
         self._stream = stream
         self._cache = cache
         self._buffer: bytes | memoryview = b""
-        self._windows: deque[Window] = deque()
+        self._windows: deque[Window | ZeroRun] = deque()
         self._at = 0
         self.received = 0
 
@@ -103,6 +127,8 @@ class BlockSource:
             match kind:
                 case b"H" if LENGTH.size < length <= LENGTH.size + WINDOW // BLOCK * DIGEST:
                     await self._announced(await self._exactly(length))
+                case b"Z" if length == ZEROS.size:
+                    self._zeros(*ZEROS.unpack(await self._exactly(length)))
                 case b"D":
                     await self._arrives(length)
                 case b"E" if not self._windows:
@@ -113,12 +139,22 @@ class BlockSource:
             while self._windows and not self._windows[0].missing:
                 yield list(self._windows.popleft().items())
 
+    def _zeros(self, length: int) -> None:
+        if not 0 < length <= MOST_ZEROS or length % BLOCK:
+            raise ImageError("the client does not keep to the protocol of blocks", "install the same versions")
+        self._windows.append(ZeroRun(self._at, length))
+        self._at += length
+
     async def _announced(self, content: bytes) -> None:
         [length] = LENGTH.unpack_from(content)
         digests = [content[at : at + DIGEST] for at in range(LENGTH.size, len(content), DIGEST)]
         if not 0 < length <= WINDOW or len(digests) != -(-length // BLOCK) or len(digests[-1]) != DIGEST:
             raise ImageError("the client does not keep to the protocol of blocks", "install the same versions")
-        window = await in_thread(self._look_up, Window(self._at, length, digests, bytearray()))
+        window = Window(self._at, length, digests, bytearray())
+        if self._cache.knows(digests):
+            window = await in_thread(self._look_up, window)
+        else:
+            window.missing = [number for number, digest in enumerate(digests) if digest != ZERO_DIGEST]
         self._at += length
         self._windows.append(window)
         missing = set(window.missing)
@@ -137,31 +173,39 @@ class BlockSource:
             else:
                 window.content = window.content or bytearray(window.length)
                 window.content[place] = known
-        if window.missing and not window.content:
-            window.content = bytearray(window.length)
         return window
 
     async def _arrives(self, length: int) -> None:
         """Fill in what was wanted."""
-        window = next((window for window in self._windows if window.missing), None)
+        window = next((w for w in self._windows if isinstance(w, Window) and w.missing), None)
         wanted = sum(window.place(n).stop - window.place(n).start for n in window.missing) if window else 0
         if window is None or wanted != length:
             raise ImageError("the client does not keep to the protocol of blocks", "install the same versions")
+        if length == window.length == len(self._buffer):  # all at once: it need not be copied
+            window.content, self._buffer = memoryview(self._buffer), b""
+            await self._keep(window, window.missing)
+        else:
+            await self._fill(window)
+        window.missing = []
+
+    async def _fill(self, window: Window) -> None:
+        """Put what arrives to where it belongs."""
+        content = window.content = window.content or bytearray(window.length)
         arrived = 0
         try:
             for start, end in _runs(window, window.missing):
                 while start < end:
                     piece = await self._some(end - start)
-                    window.content[start : start + len(piece)] = piece
+                    content[start : start + len(piece)] = piece
                     start, arrived = start + len(piece), arrived + len(piece)
         finally:  # also what came before the connection broke
-            await in_thread(self._keep, window, window.missing[: arrived // BLOCK])
-        await in_thread(self._keep, window, window.missing[arrived // BLOCK :])
-        window.missing = []
+            await self._keep(window, window.missing[: arrived // BLOCK])
+        await self._keep(window, window.missing[arrived // BLOCK :])
 
-    def _keep(self, window: Window, numbers: list[int]) -> None:
-        content = memoryview(window.content)
-        self._cache.add([(window.digests[number], content[window.place(number)]) for number in numbers])
+    async def _keep(self, window: Window, numbers: list[int]) -> None:
+        if self._cache.keeps and numbers:
+            content = memoryview(window.content)
+            await in_thread(self._cache.add, [(window.digests[n], content[window.place(n)]) for n in numbers])
 
     async def _some(self, most: int) -> bytes | memoryview:
         """The next bytes, at least one."""

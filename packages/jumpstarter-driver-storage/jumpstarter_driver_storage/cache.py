@@ -12,7 +12,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +69,15 @@ class BlockCache:
             for digest, length in _ENTRY.iter_unpack(data[: len(data) - len(data) % _ENTRY.size]):
                 self._places.setdefault(digest, _Place(index.stem, offset, length))
                 offset += length
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is room for more."""
+        return self.limit > 0 and not self._is_full
+
+    def knows(self, digests: Iterable[bytes]) -> bool:
+        """Whether there may be a block of one of these digests."""
+        return bool(self._places) and not self._places.keys().isdisjoint(digests)
 
     def find(self, digest: bytes, length: int) -> bytes | None:
         """The block of that digest and length; None where it is not here, or not intact."""

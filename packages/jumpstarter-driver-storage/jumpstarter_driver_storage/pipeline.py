@@ -123,11 +123,10 @@ async def _transfer(medium: Medium, source: Source, plan: Plan, tracker: Tracker
             size = await _unfold(source, plan, tracker, send)
 
     with ungrouped():
-        async with create_task_group() as tasks:
+        async with receive, create_task_group() as tasks:  # the reader is cancelled before it could find this closed
             tasks.start_soon(read)
-            async with receive:
-                async for batch in receive:
-                    await in_thread(_write, medium, batch, plan, expected)
+            async for batch in receive:
+                await in_thread(_write, medium, batch, plan, expected)
     return size
 
 
@@ -152,14 +151,23 @@ async def _unfold(source: Source, plan: Plan, tracker: Tracker, send: ObjectSend
                 if is_first and plan.options.decompress and bytes(batch[0].data[:4]) == SPARSE_MAGIC:
                     plan.unfolding = Sparse()
                 is_first = False
-                if items := await in_thread(_items, plan, batch):
+                if items := _known(plan, batch) or await in_thread(_items, plan, batch):
                     await send.send(items)
+    if plan.options.size is not None and tracker.done != plan.options.size:
+        raise ImageError(f"{tracker.done} bytes came, and not {plan.options.size}", "send it again")
     if plan.digest is not None and plan.digest.hexdigest() != (plan.options.sha256 or "").lower():
         raise ImageError(
             f"the file has the sha256 {plan.digest.hexdigest()}, not {plan.options.sha256}", "fetch the file again"
         )
     size = plan.unfolding.finish()
     return plan.bmap.finish(size) if plan.bmap is not None else size
+
+
+def _known(plan: Plan, batch: list[Data]) -> list[Item] | None:
+    """The items of a batch where there is nothing to look at; None for others."""
+    if plan.bmap is not None or not isinstance(plan.unfolding, Raw) or not all(data.digests for data in batch):
+        return None
+    return [item for data in batch for item in plan.unfolding.known(data)]
 
 
 def _items(plan: Plan, batch: list[Data]) -> list[Item]:

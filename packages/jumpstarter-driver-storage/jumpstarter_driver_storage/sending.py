@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import cast
 
 from anyio import (
-    ClosedResourceError,
+    BrokenResourceError,
     Condition,
     EndOfStream,
+    WouldBlock,
     create_memory_object_stream,
     create_task_group,
 )
@@ -18,9 +18,9 @@ from anyio.abc import ObjectStream
 from jumpstarter.common.groups import ungrouped
 from jumpstarter.streams.frames import MAX_FRAME
 
-from .blocks import DIGEST, HEADER, LENGTH, WINDOWS, message, unbits
+from .blocks import DIGEST, HEADER, LENGTH, WINDOWS, ZEROS, message, unbits
 from .common import BLOCK
-from .windows import SentWindow, Windows
+from .windows import Part, SentWindow, SentZeros, Windows
 
 
 class BlockSender(ObjectStream[bytes]):
@@ -28,19 +28,20 @@ class BlockSender(ObjectStream[bytes]):
 
     def __init__(self, source: Windows) -> None:
         self._source = source
-        self._read, self._prepared = create_memory_object_stream[SentWindow](0)
+        self._read, self._prepared = create_memory_object_stream[Part](0)
         self._ready: deque[bytes | memoryview] = deque()
         self._announced: deque[SentWindow] = deque()
         self._answers: deque[bytes] = deque()
         self._incoming = bytearray()
         self._changed = Condition()
         self._is_read = False
+        self._is_broken = False
         self._is_over = False
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[BlockSender]:
         """Read ahead meanwhile."""
-        with ungrouped():
+        with self._read, self._prepared, ungrouped():
             async with create_task_group() as tasks:
                 tasks.start_soon(self._read_ahead)
                 try:
@@ -50,8 +51,12 @@ class BlockSender(ObjectStream[bytes]):
 
     async def _read_ahead(self) -> None:
         async with self._read:
-            while (window := await self._source.next()) is not None:
-                await self._read.send(window)
+            try:
+                while (part := await self._source.next()) is not None:
+                    await self._read.send(part)
+            except BaseException:
+                self._is_broken = True  # before this ends, so that nobody takes it for the end of the file
+                raise
 
     async def receive(self) -> bytes:
         """The next bytes for the exporter."""
@@ -69,34 +74,43 @@ class BlockSender(ObjectStream[bytes]):
                 async with self._changed:
                     if not self._answers:
                         await self._changed.wait()
-        return cast("bytes", self._ready.popleft())  # a frame takes memory views, too
+        return self._frame()
+
+    def _frame(self) -> bytes:
+        """As much of what is ready as fits into a frame: few large messages are cheaper than many small ones."""
+        size, parts = 0, list[bytes | memoryview]()
+        while self._ready and size + len(self._ready[0]) <= MAX_FRAME:
+            parts.append(self._ready.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
 
     async def _announce(self) -> None:
         try:
-            window = await self._prepared.receive()
+            part = await self._prepared.receive()
         except EndOfStream:
+            if self._is_broken:
+                raise BrokenResourceError from None
             self._is_read = True
             return
-        self._announced.append(window)
-        self._ready.append(b"".join(message(b"H", LENGTH.pack(window.length), window.digests)))
+        self._tell(part)
+
+    def _tell(self, part: Part) -> None:
+        if isinstance(part, SentZeros):
+            self._ready += message(b"Z", ZEROS.pack(part.length))
+        else:
+            self._announced.append(part)
+            self._ready += message(b"H", LENGTH.pack(len(part.content)), part.digests)
 
     def _take_answer(self) -> None:
         window = self._announced.popleft()
-        count = len(window.digests) // DIGEST
-        flags = unbits(self._answers.popleft(), count)
-        wanted = [window.content[number * BLOCK : (number + 1) * BLOCK] for number, flag in enumerate(flags) if flag]
-        if not wanted:
-            return
-        if len(wanted) == count:
-            head, *_ = message(b"D", window.content)
-            self._ready.append(head)
-            for start in range(0, window.length, MAX_FRAME):
-                self._ready.append(window.content[start : start + MAX_FRAME])
-        else:
-            head, *_ = message(b"D", *wanted)
-            self._ready.append(head)
-            for start in range(0, len(wanted), MAX_FRAME // BLOCK):
-                self._ready.append(b"".join(wanted[start : start + MAX_FRAME // BLOCK]))
+        content, flags = window.content, unbits(self._answers.popleft(), len(window.digests) // DIGEST)
+        with suppress(WouldBlock, EndOfStream):  # what has been read meanwhile is told in the same frame
+            self._tell(self._prepared.receive_nowait())
+        if all(flags):
+            self._ready += message(b"D", content)
+        elif any(flags):
+            wanted = [content[number * BLOCK : (number + 1) * BLOCK] for number, flag in enumerate(flags) if flag]
+            self._ready += message(b"D", *wanted)
 
     async def send(self, item: bytes) -> None:
         """Take what the exporter says."""
@@ -114,6 +128,4 @@ class BlockSender(ObjectStream[bytes]):
         """The exporter asks for no more: it has failed, or is done."""
 
     async def aclose(self) -> None:
-        self._prepared.close()
-        with suppress(ClosedResourceError):
-            self._read.close()
+        """Nothing is left to do: `reading` ends what reads ahead."""

@@ -1,4 +1,4 @@
-"""A file in windows, as a client announces them, wherever it is read from."""
+"""A file in parts, as a client announces them, wherever it is read from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import os
 import stat
 from contextlib import suppress
 from io import FileIO
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from anyio import EndOfStream
 from jumpstarter.streams.threads import in_thread
 
-from .blocks import WINDOW
+from .blocks import MOST_ZEROS, WINDOW
 from .common import BLOCK
 from .images import ZERO_DIGEST, is_zero
 from .origins import Incoming
 
 
 class SentWindow(NamedTuple):
-    """A part of a file, and the digests of its blocks; a part of zeros may have no content."""
+    """A part of a file, and the digests of its blocks."""
 
-    length: int
     content: memoryview
     digests: bytes
 
 
-class Windows(Protocol):
-    """A file, window by window."""
+class SentZeros(NamedTuple):
+    """A part of a file that is zeros, in whole blocks."""
 
-    async def next(self) -> SentWindow | None:
+    length: int
+
+
+Part: TypeAlias = SentWindow | SentZeros
+
+
+class Windows(Protocol):
+    """A file, part by part."""
+
+    async def next(self) -> Part | None:
         """The next one, None at the end."""
         ...
 
@@ -40,20 +48,35 @@ class FileWindows:
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self._has_holes = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        self._held: Part | None = None
 
-    async def next(self) -> SentWindow | None:
+    async def next(self) -> Part | None:
         return await in_thread(self._next)
 
-    def _next(self) -> SentWindow | None:
+    def _next(self) -> Part | None:
+        """The next part; zeros as long as they go on."""
+        zeros = 0
+        while zeros <= MOST_ZEROS - WINDOW:
+            part, self._held = self._held or self._read(), None
+            if isinstance(part, SentZeros):
+                zeros += part.length
+            elif zeros:
+                self._held = part
+                break
+            else:
+                return part
+        return SentZeros(zeros)
+
+    def _read(self) -> Part | None:
         if self._has_holes and (hole := self._hole()):
-            return SentWindow(hole, memoryview(b""), ZERO_DIGEST * (hole // BLOCK))
+            return SentZeros(hole)
         view, length = memoryview(bytearray(WINDOW)), 0
         while length < WINDOW:
             count = self._file.readinto(view[length:])
             if not count:
                 break
             length += count
-        return _window(view[:length]) if length else None
+        return _part(view[:length]) if length else None
 
     def _hole(self) -> int:
         """Bytes of the hole at the position of the file, in whole blocks up to a window; the position is behind it."""
@@ -80,7 +103,7 @@ class StreamWindows:
         self._stream = stream
         self._rest: bytes = b""
 
-    async def next(self) -> SentWindow | None:
+    async def next(self) -> Part | None:
         view, length = memoryview(bytearray(WINDOW)), 0
         with suppress(EndOfStream):
             while length < WINDOW:
@@ -88,12 +111,14 @@ class StreamWindows:
                 part = self._rest[: WINDOW - length]
                 view[length : length + len(part)] = part
                 self._rest, length = self._rest[len(part) :], length + len(part)
-        return await in_thread(_window, view[:length]) if length else None
+        return await in_thread(_part, view[:length]) if length else None
 
 
-def _window(content: memoryview) -> SentWindow:
+def _part(content: memoryview) -> Part:
+    if len(content) % BLOCK == 0 and is_zero(content):
+        return SentZeros(len(content))
     digests = bytearray()
     for start in range(0, len(content), BLOCK):
         block = content[start : start + BLOCK]
         digests += ZERO_DIGEST if len(block) == BLOCK and is_zero(block) else hashlib.sha256(block).digest()
-    return SentWindow(len(content), content, bytes(digests))
+    return SentWindow(content, bytes(digests))

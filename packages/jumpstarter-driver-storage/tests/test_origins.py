@@ -502,6 +502,7 @@ def test_the_client_reads_an_artifact_with_its_own_rights(
         with pytest.raises(OSError, match=r"download ended after|ended too early"):
             client.flash(url, fetch="client")
         assert client.state() == "host"
+        assert client.incomplete() is not None
 
 
 def test_the_client_reads_a_web_server(registry: Peer, medium: Path) -> None:
