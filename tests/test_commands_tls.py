@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from jumpstarter.client import DirectLease
+from jumpstarter.common.exceptions import ExporterUnreachableError
+from jumpstarter.config.tls import TLSConfigV1Alpha1
+from jumpstarter.streams.portal import shared_portal
 
 if TYPE_CHECKING:
     from conftest import Certify, Exporter, Lab
@@ -188,3 +192,18 @@ def test_bad_certificates_are_named(lab: Lab, certificate: tuple[Path, Path], ce
     done = lab.run("jmp", "shell", "--tls-grpc", "localhost:1", "--tls-ca", text, "--", "true")
     assert done.returncode == 65
     assert str(text) in done.stderr
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_a_lease_at_an_address_takes_what_its_configuration_says(
+    lab: Lab, certificate: tuple[Path, Path], insecure: bool
+):
+    with lab.exporter(*tls(certificate)) as exporter:
+        config = TLSConfigV1Alpha1(insecure=insecure)
+        lease = DirectLease(address=exporter.address, portal=shared_portal(), unsafe=True, tls_config=config)
+        if insecure:
+            with lease.connect() as client:
+                assert "power" in client.children
+        else:
+            with pytest.raises(ExporterUnreachableError, match="certificate"), lease.connect():
+                pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import stat
 import threading
@@ -18,6 +19,7 @@ import anyio
 import grpc
 import pytest
 import yaml
+from fakecontroller import FakeController
 from google.protobuf.empty_pb2 import Empty
 from jumpstarter.cli.durations import parse_duration, show
 from jumpstarter.cli.login import read_offer
@@ -33,7 +35,6 @@ from jumpstarter.streams.common import create_memory_stream
 from leasebench import wait_for
 
 if TYPE_CHECKING:
-    from fakecontroller import FakeController
     from leasebench import LeaseBench
 
     from tests.conftest import Certify
@@ -154,12 +155,52 @@ def test_an_insecure_client_takes_the_certificate_as_it_is(bench: LeaseBench, co
     controller.add_exporter("board1", board="x")
     status, said, _ = told(bench, misdirected(bench, controller.port, tls={"insecure": True}))
     assert status == 0, said
+    assert said.count("INSECURE") == 1
+
+
+def test_a_certificate_that_was_taken_at_login_is_the_only_one_later(
+    bench: LeaseBench, controller: FakeController, certify: Certify, tmp_path: Path
+):
+    def login(*options: str) -> Any:
+        who = ("--endpoint", controller.endpoint, "--namespace", "default")
+        return bench.lab.run("jmp", "login", "alice@", *who, *options, JMP_TOKEN=controller.state.clients["alice"])
+
+    assert login("--nointeractive").returncode == 69
+    done = login("-k", "--nointeractive")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"has the SHA-256 fingerprint ([0-9A-F]{2}:){31}[0-9A-F]{2}\n", done.stderr)
+    file = bench.lab.directory / "home/.config/jumpstarter/clients/alice.yaml"
+    config = ClientConfigV1Alpha1.from_file(file)
+    assert (config.tls.insecure, config.tls.ca) == (False, controller.ca)
+    assert bench.lab.run("jmp", "get", "exporters").returncode == 0
+    other = FakeController(*(file.read_bytes() for file in certify(tmp_path)))
+    with other:
+        other.state.clients["alice"] = controller.state.clients["alice"]
+        config.endpoint = other.endpoint
+        ClientConfigV1Alpha1.save(config, file)
+        refused = bench.lab.run("jmp", "get", "exporters")
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (69, 1)
+        assert "certificate is not trusted" in refused.stderr
+        assert not other.calls
 
 
 def test_a_client_whose_token_is_refused(bench: LeaseBench, controller: FakeController):
     status, said, _ = told(bench, misdirected(bench, controller.port, token="stale"))
     assert status == 77
     assert "refuses: token is invalid or has expired; get a valid token with jmp login" in said
+
+
+def test_a_controller_that_is_slow_is_no_controller_that_is_away(
+    bench: LeaseBench, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("jumpstarter.client.grpc.CONNECT_TIMEOUT", 0.2)
+    config = ClientConfigV1Alpha1.from_file(bench.client_file())
+    controller.add_exporter("board1")
+    controller.hang("ListExporters")
+    timer = threading.Timer(1.0, controller.heal)
+    timer.start()
+    assert [exporter.name for exporter in config.list_exporters().exporters] == ["board1"]
+    timer.join()
 
 
 # for other programs
@@ -256,6 +297,12 @@ def test_exporters_are_shown(bench: LeaseBench, controller: FakeController):
 
         assert get("-o", "name").split() == ["board1", "board2"]
         assert get("-l", "board=y", "-o", "name").split() == ["board2"]
+        controller.state.exporters["board2"].enabled = False
+        assert get("-o", "name").split() == ["board1"]
+        assert get("--allow-disabled", "--show-hidden-labels", "-o", "name").split() == ["board1", "board2"]
+        shown = [call.request.show_hidden_labels for call in controller.calls if call.method == "ListExporters"]
+        assert shown[-2:] == [False, True]
+        controller.state.exporters["board2"].enabled = True
         facts = json.loads(get("--with", "leases,online,status", "-o", "json"))["exporters"]
         assert facts[0]["labels"] == {"board": "x", "jumpstarter.dev/name": "board1"}
         assert facts[0]["lease"]["name"] == "one"
@@ -300,6 +347,8 @@ def test_leases_are_made_shown_changed_and_ended(bench: LeaseBench, controller: 
         jmp("update", "lease", "mine", "--to-client", "bob")
         assert jmp("get", "leases", "-o", "name") == ""
         assert jmp("get", "leases", "-A", "-o", "name").strip() == "mine"
+        assert jmp("get", "leases", "-A", "-l", "board=x", "-o", "name").strip() == "mine"
+        assert jmp("get", "leases", "-A", "-l", "board=x,!broken", "-o", "name") == ""
         assert "belongs to another client" in jmp("delete", "leases", "mine", status=77)
         controller.state.leases["mine"].client = "alice"
         assert jmp("delete", "leases", "--all", "-o", "name").strip() == "mine"

@@ -20,6 +20,7 @@ _GROUP = "jumpstarter.drivers"
     cls=LazyGroup,
     table={
         "list": ("jumpstarter.cli.driver:list_drivers", "Show the installed drivers, and whether they load"),
+        "version": ("jumpstarter.cli.version:version", "Show the version"),
         "udev": ("jumpstarter.cli.udev:udev", "Print rules for udev that give access to their devices"),
     },
     epilog=examples("jmp driver list"),

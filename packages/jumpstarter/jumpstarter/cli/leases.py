@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..common.exceptions import ArgumentError
 from . import errors
 from .clients import client_options, need_client
 from .durations import DURATION, MOMENT, show
@@ -15,6 +16,7 @@ from .tables import labels, output_options, table, write
 
 if TYPE_CHECKING:
     from ..client.grpc import Exporter, Lease
+    from ..config.client import ClientConfigV1Alpha1
 
 
 @click.group(
@@ -63,17 +65,26 @@ def joined(selectors: tuple[str, ...]) -> str:
 @client_options
 @selector_option
 @click.option("--with", "wanted", metavar="THINGS", default="", help="More of: leases, online, status; with commas.")
+@click.option("--show-hidden-labels", is_flag=True, help="Those labels, too, that the controller hides.")
+@click.option("--allow-disabled", is_flag=True, help="Those, too, that are disabled.")
 @output_options("json", "yaml", "name")
 def get_exporters(
-    client: str | None, client_config: str | None, selectors: tuple[str, ...], wanted: str, output: str | None
+    client: str | None,
+    client_config: str | None,
+    selectors: tuple[str, ...],
+    wanted: str,
+    show_hidden_labels: bool,
+    allow_disabled: bool,
+    output: str | None,
 ) -> None:
-    """Show the exporters of a controller."""
+    """Show the exporters of a controller that can be leased."""
     things = {thing.strip() for thing in wanted.split(",") if thing.strip()}
     if unknown := things - {"leases", "online", "status"}:
         raise click.UsageError(f"--with {sorted(unknown)[0]}: known are leases, online and status")
     config = need_client(client_config, client)
-    found = config.list_exporters(filter=joined(selectors)).exporters
-    exporters = sorted(found, key=lambda exporter: exporter.name)
+    found = config.list_exporters(filter=joined(selectors), show_hidden_labels=show_hidden_labels).exporters
+    shown = [exporter for exporter in found if exporter.enabled or allow_disabled]
+    exporters = sorted(shown, key=lambda exporter: exporter.name)
     held = {lease.exporter: lease for lease in config.list_leases().leases} if "leases" in things else {}
     if output == "name":
         for exporter in exporters:
@@ -156,8 +167,28 @@ def get_leases(
 ) -> None:
     """Show the leases of this client."""
     config = need_client(client_config, client)
-    found = config.list_leases(filter=joined(selectors), only_active=not expired, tag_filter=tag_filter).leases
-    _show([lease for lease in found if everybody or lease.client == config.metadata.name], output)
+    found = _list_leases(config, joined(selectors), everybody, only_active=not expired, tag_filter=tag_filter)
+    _show(found, output)
+
+
+def _list_leases(
+    config: ClientConfigV1Alpha1, selector: str, everybody: bool, *, only_active: bool, tag_filter: str | None = None
+) -> list[Lease]:
+    """The leases of a client, or of all, whose selectors want at least what another one does."""
+    from ..client.selectors import extract_match_labels_filter, selector_contains
+
+    found = config.list_leases(
+        filter=extract_match_labels_filter(selector), only_active=only_active, tag_filter=tag_filter
+    ).leases
+    mine = [lease for lease in found if everybody or lease.client == config.metadata.name]
+
+    def fits(lease: Lease) -> bool:
+        try:
+            return selector_contains(lease.selector, selector)
+        except ArgumentError:  # of a controller that knows more selectors
+            return not selector
+
+    return [lease for lease in mine if fits(lease)]
 
 
 @click.command(
@@ -257,12 +288,8 @@ def delete_leases(
     config = need_client(client_config, client)
     wanted = list(names)
     if not names:
-        wanted = [
-            lease.name
-            for lease in config.list_leases(filter=joined(selectors)).leases
-            if (everybody or lease.client == config.metadata.name)
-            and (not selectors or lease.selector == joined(selectors))
-        ]
+        found = _list_leases(config, joined(selectors), everybody, only_active=True)
+        wanted = [lease.name for lease in found]
     failed: list[Exception] = []
     for name in wanted:
         try:

@@ -53,7 +53,8 @@ def login(
     """Get access to a controller by a token, and keep it in the configuration of a client.
 
     HOST tells where the controller is; without it, that is given by --endpoint. A client that there is gets the new
-    token. Whether the controller accepts it is tried before anything is written.
+    token. Whether the controller accepts it is tried before anything is written. With -k, the certificate that the
+    controller shows now is kept, and no other one is taken later.
     """
     from ..config.client import ClientConfigV1Alpha1
 
@@ -70,8 +71,9 @@ def login(
     config = before or _new(alias)
     config.endpoint, config.token = identity.endpoint, identity.token
     config.metadata.namespace, config.metadata.name = identity.namespace, identity.name
-    config.tls.insecure = config.tls.insecure or given.insecure_tls
     config.tls.ca = given.authorities() or offer.ca or config.tls.ca
+    if given.insecure_tls and not (given.authorities() or offer.ca):
+        config.tls.ca, config.tls.insecure = given.pin(identity.endpoint), False
     if allow is not None or unsafe:
         config.drivers.allow, config.drivers.unsafe = split(allow), unsafe
     config.list_leases()  # raises unless the controller accepts the token

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import click
 
 from ..common.env import JMP_TOKEN
+from ..common.exceptions import ConnectionError
+from ..common.text import one_line
 from . import errors, options
 
 
@@ -71,6 +73,24 @@ class Given:
         """The certificates to trust, as configurations have them; empty for the system's."""
         return b64encode(options.read_ca(Path(self.tls_ca)).encode()).decode() if self.tls_ca else ""
 
+    def pin(self, endpoint: str) -> str:
+        """The certificates that a controller shows, as configurations have the only ones to trust, if the user does.
+
+        Where nobody can be asked, that is what the option says. Raises ConnectionError where the controller shows none.
+        """
+        from ..streams.channels import fingerprint, shown_certificates
+
+        try:
+            pem = shown_certificates(endpoint, tell=False)
+        except OSError as e:
+            raise ConnectionError(
+                f"the controller {endpoint} shows no certificate: {one_line(str(e))}", "check the endpoint"
+            ) from e
+        click.echo(f"the certificate of {endpoint} has the SHA-256 fingerprint {fingerprint(pem)}", err=True)
+        if not self.nointeractive and sys.stdin.isatty():
+            click.confirm("Is that the controller's, which alone is to be trusted?", abort=True, err=True)
+        return b64encode(pem.encode()).decode()
+
 
 _OPTIONS = (
     click.option("-e", "--endpoint", metavar="HOST:PORT", help="The controller."),
@@ -81,7 +101,7 @@ _OPTIONS = (
     ),
     click.option("--token-file", metavar="FILE", help="File with the token."),
     click.option("--tls-ca", metavar="FILE", help="Certificates to trust, in PEM, instead of the system's."),
-    click.option("-k", "--insecure-tls", is_flag=True, help="Do not check the controller's certificate."),
+    click.option("-k", "--insecure-tls", is_flag=True, help="Take the certificate that the controller shows as it is."),
     click.option("--nointeractive", is_flag=True, help="Ask nothing."),
 )
 

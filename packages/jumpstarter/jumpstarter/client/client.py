@@ -5,11 +5,13 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from ..common.exceptions import ExporterUnreachableError
 from ..common.limits import CONNECT_TIMEOUT
 from ..streams.portal import LazyPortal
 from .connection import Connection, Endpoint, Stub, in_session
@@ -79,15 +81,30 @@ async def client_from_path(
 ) -> AsyncGenerator[DriverClient]:
     """Connect to an exporter from the event loop of `portal`; yields the client of its root.
 
-    `path` is a unix socket, or host:port for TCP, with TLS unless `insecure`. Raises ExporterUnreachableError.
+    `path` is a unix socket, or host:port for TCP, with TLS unless `insecure`; `tls_config` says whose certificate is
+    taken, with its own `insecure` that of whoever answers. Raises ExporterUnreachableError.
     """
     endpoint = in_session(_endpoint(path, tls_config, grpc_options, insecure, passphrase))
+    if tls_config is not None and tls_config.insecure and endpoint.is_tcp and not insecure:
+        endpoint = replace(endpoint, ca=await _shown_by(path))
     async with endpoint.open(grpc.aio) as channel:
         connection = Connection(portal, stack, endpoint=endpoint, channel=channel)
         try:
             yield await _client_on(connection, connection.aio, portal, stack, Policy.of(allow, unsafe), path)
         finally:
             connection.end_shortcuts()
+
+
+async def _shown_by(address: str) -> str:
+    """The certificates that an exporter shows, to be taken as they are."""
+    from anyio.to_thread import run_sync
+
+    from ..streams.channels import shown_certificates
+
+    try:
+        return await run_sync(shown_certificates, address)
+    except OSError as e:
+        raise ExporterUnreachableError(f"no exporter answers at {address}: {e}") from e
 
 
 def _endpoint(

@@ -16,7 +16,7 @@ from jumpstarter_protocol.jumpstarter.client.v1.client_pb2_grpc import ClientSer
 
 from ..common.enums import ExporterStatus
 from ..common.exceptions import ArgumentError, ConnectionError, NotAllowedError
-from ..common.limits import CONTROLLER_ANSWER
+from ..common.limits import CONNECT_TIMEOUT, CONTROLLER_PATIENCE
 from ..common.reasons import plain_reason
 from ..common.text import one_line, printable
 from .connection import Stub
@@ -223,19 +223,34 @@ class ClientService:
 
     def __init__(self, channel: Any, namespace: str, *, where: str = "") -> None:
         self._stub: Any = ClientServiceStub(channel)
+        self._channel = channel
         self._namespace, self._where = namespace, where
 
     def _name(self, kind: str, name: str) -> str:
         return f"namespaces/{self._namespace}/{kind}/{name}"
 
     async def _call(self, method: str, request: Any) -> Any:
+        import asyncio
+
         from anyio import move_on_after  # heavy, and only here is there an event loop
 
+        from ..streams.channels import asked
+
+        def check_connected() -> None:
+            if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+                call.cancel()
+
+        timer = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, check_connected)
         try:
-            with move_on_after(CONTROLLER_ANSWER + _GRACE):  # should gRPC not keep to its own deadline
-                return await getattr(self._stub, method)(request, timeout=CONTROLLER_ANSWER)
+            with move_on_after(CONTROLLER_PATIENCE + _GRACE):  # should gRPC not keep to its own deadline
+                call: Any = getattr(self._stub, method)(request, timeout=CONTROLLER_PATIENCE)
+                return await asked(lambda: call)
         except grpc.aio.AioRpcError as e:
             raise controller_error(e, self._where) from e
+        except ConnectionAbortedError:
+            raise ControllerAway(f"the controller {self._where} cannot be reached: no answer in time") from None
+        finally:
+            timer.cancel()
         raise ControllerAway(f"the controller {self._where} cannot be reached: {method} has not ended")
 
     async def _pages(self, method: str, request: Any, page_token: str | None) -> tuple[list[Any], str]:
@@ -255,11 +270,19 @@ class ClientService:
         return Exporter.from_proto(await self._call("GetExporter", request))
 
     async def ListExporters(
-        self, *, page_size: int | None = None, page_token: str | None = None, filter: str | None = None
+        self,
+        *,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        filter: str | None = None,
+        show_hidden_labels: bool = False,
     ) -> ExporterList:
         """The exporters whose labels fit a selector: one page with `page_token`, else all."""
         request = client_pb2.ListExportersRequest(
-            parent=f"namespaces/{self._namespace}", page_size=page_size or 0, filter=filter or ""
+            parent=f"namespaces/{self._namespace}",
+            page_size=page_size or 0,
+            filter=filter or "",
+            show_hidden_labels=show_hidden_labels,
         )
         pages, token = await self._pages("ListExporters", request, page_token)
         found = [Exporter.from_proto(exporter) for page in pages for exporter in page.exporters]

@@ -352,8 +352,9 @@ class Lease:
             yield
 
     async def look_async(self) -> None:
-        """Ask what has become of the lease, once. Raises what `ClientService` does."""
-        self._left(await self._service.GetLease(name=str(self.name)))
+        """Ask what has become of the lease, once, for a few seconds. Raises what `ClientService` does."""
+        with move_on_after(LEASE_POLL):
+            self._left(await self._service.GetLease(name=str(self.name)))
 
     def look(self) -> None:
         """The same for blocking code."""

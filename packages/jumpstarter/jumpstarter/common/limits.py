@@ -251,7 +251,10 @@ CONTROLLER_RETRY = 0.5, 10.0
 """Seconds between attempts to reach a controller: at first, and at most."""
 
 CONTROLLER_ANSWER = 10.0
-"""Seconds that a controller has to answer."""
+"""Seconds that a controller has to answer an exporter, which asks again."""
+
+CONTROLLER_PATIENCE = 25.0
+"""Seconds that a controller has to answer a client, once it is connected: one with much to do counts as no dead one."""
 
 LEASE_POLL = 4.0
 """Seconds between two looks at what becomes of a lease."""

@@ -240,9 +240,15 @@ class ClientConfigV1Alpha1:
         """One exporter."""
         return self._waited(lambda service: service.GetExporter(name=name))
 
-    def list_exporters(self, *, page_size: int | None = None, filter: str | None = None) -> ExporterList:
-        """The exporters whose labels fit a selector."""
-        return self._waited(lambda service: service.ListExporters(page_size=page_size, filter=filter))
+    def list_exporters(
+        self, *, page_size: int | None = None, filter: str | None = None, show_hidden_labels: bool = False
+    ) -> ExporterList:
+        """The exporters whose labels fit a selector; the controller may keep some of their labels to itself."""
+        return self._waited(
+            lambda service: service.ListExporters(
+                page_size=page_size, filter=filter, show_hidden_labels=show_hidden_labels
+            )
+        )
 
     def list_leases(
         self, *, filter: str | None = None, only_active: bool = True, tag_filter: str | None = None

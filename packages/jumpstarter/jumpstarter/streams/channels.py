@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 import socket
 import ssl
 from base64 import b64decode
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from ..config.tls import TLSConfigV1Alpha1
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_END = "-----END CERTIFICATE-----"
 
 # by the names of the public release
 AsyncChannel = grpc.aio.Channel
@@ -84,7 +90,7 @@ async def ssl_channel_credentials(
     """What a configuration trusts at host:port, which is asked for its certificates within `timeout` seconds if that
     is whatever it shows. Raises as `make_channel` does."""
     if tls_config.insecure:
-        return grpc.ssl_channel_credentials(await to_thread.run_sync(_unverified, target, timeout))
+        return grpc.ssl_channel_credentials((await to_thread.run_sync(shown_certificates, target, timeout)).encode())
     return grpc.ssl_channel_credentials(_authorities(tls_config))
 
 
@@ -132,8 +138,33 @@ def _authorities(tls: TLSConfigV1Alpha1) -> bytes | None:
     return pem
 
 
-def _unverified(endpoint: str, timeout: float) -> bytes:
-    """The certificates that a peer shows, in PEM: `tls.insecure` trusts whoever answers first."""
+_told: set[tuple[str, str]] = set()
+"""Endpoints and certificates that the log has named as taken unchecked."""
+
+
+def shown_certificates(endpoint: str, timeout: float = CONNECT_TIMEOUT, *, tell: bool = True) -> str:
+    """The certificates that a peer shows, in PEM, the peer's own first; unless `tell` is off, the log says so once.
+
+    Nobody says that it is the right peer: `tls.insecure` trusts whoever answers. Raises OSError.
+    """
+    pem = _shown(endpoint, timeout)
+    if tell and (told := (endpoint, fingerprint(pem))) not in _told:
+        _told.add(told)
+        logger.warning(
+            "INSECURE: the certificate of %s is taken as it is (tls.insecure), with the SHA-256 fingerprint %s; "
+            "tls.ca, which jmp login -k writes, takes no other one",
+            *told,
+        )
+    return pem
+
+
+def fingerprint(pem: str) -> str:
+    """The SHA-256 fingerprint of the first certificate, as openssl prints it."""
+    leaf = pem[: pem.index(_END) + len(_END)]
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).digest().hex(":").upper()
+
+
+def _shown(endpoint: str, timeout: float) -> str:
     host, port = split_host_port(endpoint)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -146,5 +177,4 @@ def _unverified(endpoint: str, timeout: float) -> bytes:
         inner: Any = getattr(peer, "_sslobj", None)  # public as get_unverified_chain from Python 3.13 on
         chain: Callable[[], Sequence[Any]] | None = getattr(inner, "get_unverified_chain", None)
         certificates = [certificate.public_bytes() for certificate in chain() or ()] if chain is not None else []
-    pem = "".join(certificates) or ssl.DER_cert_to_PEM_cert(leaf or b"")
-    return pem.encode()
+    return "".join(certificates) or ssl.DER_cert_to_PEM_cert(leaf or b"")
