@@ -34,6 +34,7 @@ RESERVED_NAMES = frozenset(
         "streamingcall",
         "streamingcall_async",
         "stub",
+        "typed_results",
         "unavailable",
         "uuid",
         "wait_for_hook_status",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class DutlinkPowerClient(PowerClient):
     """The supply of a device at a DUTLink."""
 
+    typed_results = True
+
     def force_on(self) -> None:
         """Connect the supply, without any sequence of the board."""
         self.call("force_on")

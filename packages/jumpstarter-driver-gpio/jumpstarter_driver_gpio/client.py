@@ -23,6 +23,8 @@ def _state(value: Any) -> PinState:
 class DigitalOutputClient(PowerClient):
     """A line that is driven."""
 
+    typed_results = True
+
     def pulse(self, width: float) -> float:
         """Make the line active for `width` seconds; the exporter times it. Returns how long it was, in seconds."""
         return self.call("pulse", width)
@@ -45,6 +47,8 @@ class DigitalOutputClient(PowerClient):
 @dataclass(kw_only=True)
 class DigitalInputClient(DriverClient):
     """A line that is read."""
+
+    typed_results = True
 
     def read(self) -> PinState:
         """The level of the line."""

@@ -22,6 +22,7 @@ class PySerialClient(DriverClient):
     """A serial console. Its stream `connect` has the bytes as they come, both ways."""
 
     joins_pieces: ClassVar[bool] = True
+    typed_results = True
 
     # sessions of pexpect
 

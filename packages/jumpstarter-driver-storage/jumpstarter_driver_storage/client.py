@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class StorageMuxClient(DriverClient):
     """A medium that either the host or the device has."""
 
+    typed_results = True
+
     def host(self) -> None:
         """Connect the medium to the host."""
         self.call("host")
@@ -95,6 +97,8 @@ class FlasherClientInterface(ABC):
 @dataclass(kw_only=True)
 class FlasherClient(FlasherClientInterface, DriverClient):
     """A device with one or more places for images."""
+
+    typed_results = True
 
     def flash(
         self,

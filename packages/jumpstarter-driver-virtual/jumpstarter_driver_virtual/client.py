@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class VirtualBoardClient(CompositeClient):
     """The simulated board; its parts are power, console, storage, button, led and http."""
 
+    typed_results = True
+
     if TYPE_CHECKING:  # children, which are attributes
 
         @property
@@ -62,6 +64,8 @@ class VirtualBoardClient(CompositeClient):
 class ButtonClient(DriverClient):
     """A button that can be pressed from here."""
 
+    typed_results = True
+
     def press(self) -> None:
         """Press the button, and hold it."""
         self.call("press")
@@ -93,6 +97,8 @@ class ButtonClient(DriverClient):
 class LedClient(DriverClient):
     """A LED that can be watched from here."""
 
+    typed_results = True
+
     def read(self) -> PinState:
         """Active while the LED is lit."""
         return PinState(int(self.call("read_pin")))
@@ -115,6 +121,8 @@ class LedClient(DriverClient):
 @dataclass(kw_only=True)
 class HttpClient(NetworkClient):
     """The board's web server. Ports are forwarded as for every network driver."""
+
+    typed_results = True
 
     def get(self, path: str = "/") -> str:
         """Fetch a page; raises OSError for any other answer than 200."""

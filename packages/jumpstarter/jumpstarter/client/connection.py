@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ import grpc
 from ..common.env import JMP_DEBUG, JMP_SESSION, JUMPSTARTER_HOST
 from ..common.limits import IDLE_STREAMS, TCP_OPTIONS, UNIX_OPTIONS
 from ..common.metadata import DEBUG_METADATA_KEY, PASSPHRASE_METADATA_KEY, SESSION_METADATA_KEY
-from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods
+from ..common.services import EXPORTER_SERVICE, ROUTER_SERVICE, exporter_methods, with_metadata
 from ..streams import frames
 from ..streams.portal import Portal
 from .values import PUBLIC
@@ -108,23 +108,12 @@ class Stub:
                 kind = channel.unary_stream if method.streams else channel.unary_unary
             path = f"/{EXPORTER_SERVICE}/{name}"
             call = kind(path, method.request.SerializeToString, method.response.FromString)
-            setattr(self, name, _with(call, metadata))
+            setattr(self, name, with_metadata(call, metadata))
         stream = channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Frame.serialize, frames.decode)
-        self.Stream = _with(stream, metadata)
+        self.Stream = with_metadata(stream, metadata)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the services of an exporter have no call {name}")
-
-
-def _with(call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> Callable[..., Any]:
-    """The call with metadata that it always carries."""
-    if not metadata:
-        return call
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        return call(*args, **{**kwargs, "metadata": (*metadata, *(kwargs.get("metadata") or ()))})
-
-    return called
 
 
 class IdleStreams:

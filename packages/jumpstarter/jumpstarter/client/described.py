@@ -13,6 +13,7 @@ from ..common.limits import MAX_NAME
 from ..common.scalars import Rule
 from ..common.suggest import did_you_mean
 from ..common.text import printable, printable_doc
+from .core import is_typed
 from .descriptors import is_handle, loads, member_of, rule_of, text_of
 from .errors import DriverInvalidArgument
 
@@ -124,6 +125,7 @@ class Method:
         if self.kind == "stream":
             return client.stream(self.name)
         self._fill(bound)
+        client = _with_types(client)
         args, kwargs = bound.args, bound.kwargs
         streams = self.kind == "streamingcall"
         if any(name in kwargs for name in _OF_CALL):
@@ -178,6 +180,20 @@ class Method:
         """The value of a parameter's default; `...` where it cannot be sent."""
         found = (parameter for parameter in self.descriptor.parameters if parameter.name == name)
         return next((loads(parameter.default) for parameter in found if parameter.HasField("default")), ...)
+
+
+def _with_types(client: DriverClient) -> DriverClient:
+    """The client, or where its class is not for typed results, another one of the same driver: what is described has
+    the types that are told."""
+    from .base import DriverClient
+
+    if is_typed(type(client)):
+        return client
+    typed = DriverClient(
+        uuid=client.uuid, labels=client.labels, stub=client.stub, portal=client.portal, stack=client.stack
+    )
+    typed.path = client.path
+    return typed
 
 
 def _parameter(descriptor: Any) -> Parameter:

@@ -27,8 +27,10 @@ class Values:
         self.typed = additions >= 1
         self._resolve: Resolve = cache(partial(value_class, allow=allow, unsafe=unsafe))
 
-    def write(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> None:
-        """Put arguments into a request.
+    def write(
+        self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any], where: str, *, public_shape: bool
+    ) -> None:
+        """Put arguments into a request, and whether the result is to have the public form's shape.
 
         Raises ValueError for those that cannot be sent, and ArgumentError for arguments by name that the exporter does
         not understand; `where` says of which method.
@@ -43,6 +45,8 @@ class Values:
                 encode_into(request.args.add(), arg)
             return
         request.typed = True
+        if public_shape:
+            request.public_shape = True
         if kwargs or not all(write_plain(request.args.add(), arg) for arg in args):
             request.ClearField("args")
             request.typed_arguments = dump_arguments(args, kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -41,6 +42,17 @@ def exporter_methods() -> dict[str, Method]:
         )
         for method in service.methods
     }
+
+
+def with_metadata(call: Callable[..., Any], metadata: Sequence[tuple[str, str]]) -> Callable[..., Any]:
+    """A call of gRPC's with metadata that it always carries."""
+    if not metadata:
+        return call
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return call(*args, **{**kwargs, "metadata": (*metadata, *(kwargs.get("metadata") or ()))})
+
+    return called
 
 
 def identity(kind: str, namespace: str | None, name: str, token: str) -> tuple[tuple[str, str], ...]:

@@ -114,6 +114,28 @@ def _plain(obj: object) -> object:
     return json_form(obj)
 
 
+_AS_SENT = frozenset((str, int, float, bool, type(None)))
+
+
+def public_shape(obj: Any, depth: int = 0) -> Any:
+    """A value with the shape that the public form would give it; numbers stay as they are.
+
+    Objects are mappings, enums their values, dates, UUIDs and bytes texts, tuples and sets lists, keys texts. Raises as
+    `encode_value` does.
+    """
+    kind = cast("type[Any]", type(obj))
+    if kind in _AS_SENT:
+        return obj
+    if depth >= MAX_DEPTH:
+        raise ValueError(f"value nests deeper than {MAX_DEPTH} levels")
+    if kind is dict:
+        return {key if type(key) is str else _key(key): public_shape(item, depth + 1) for key, item in obj.items()}
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        items = list(obj)
+        return items if _AS_SENT.issuperset(map(type, items)) else [public_shape(item, depth + 1) for item in items]
+    return public_shape(_plain(obj), depth + 1)
+
+
 def json_form(obj: object) -> object:
     """What pydantic writes to JSON for a value; ValueError where it cannot."""
     from pydantic import TypeAdapter  # slow to import, and rarely needed

@@ -131,7 +131,7 @@ class SessionService:
             driver, method, arguments, noted = self._dispatch(request, "call")
             with noted, offers_in(driver, arguments):
                 result = await session.calls.call(driver, method, arguments)
-                write_result(response, result, method, request.typed)
+                write_result(response, result, method, request)
             session.succeeded(driver)
 
     def _explain(self, request: pb.DriverCallRequest, error: BaseException, context: Context) -> Failure:
@@ -147,7 +147,7 @@ class SessionService:
                     async with aclosing(self._session.calls.batches(driver, method, arguments)) as batches:
                         async for batch in batches:
                             noted.items += len(batch)
-                            for response in write_items(batch, method, request.typed):
+                            for response in write_items(batch, method, request):
                                 await context.write(response)
                 self._session.succeeded(driver)
         except DRIVER_FAILURES as e:

@@ -10,7 +10,7 @@ from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 from ..common.checked import checked
 from ..common.limits import BATCH_BYTES
 from ..common.typed import dumps, load_arguments, write_plain
-from ..common.values import decode_value, encode_into
+from ..common.values import decode_value, encode_into, public_shape
 from ..driver.base import Driver
 from ..driver.classes import resolver
 from ..driver.table import ExportedMethod
@@ -32,20 +32,21 @@ def read_arguments(request: Request, driver: Driver) -> tuple[list[Any], dict[st
     return [decode_value(value) for value in request.args], {}
 
 
-def write_result(response: Response, value: object, method: ExportedMethod, typed: bool) -> None:
+def write_result(response: Response, value: object, method: ExportedMethod, request: Request) -> None:
     """Put a result, or an item of one, into a response.
 
-    A caller that does not say that it understands typed values gets the public form of what the method returned.
+    A caller that does not say that it understands typed values gets the public form of what the method returned; one
+    that does, and wants it, gets its shape.
     """
-    if not typed:
+    if not request.typed:
         encode_into(response.result, value)
         return
-    value = method.result(value)
+    value = public_shape(value) if request.public_shape else method.result(value)
     if not write_plain(response.result, value):
         response.typed_result = dumps(value)
 
 
-def write_items(items: list[Any], method: ExportedMethod, typed: bool) -> Iterator[pb.StreamingDriverCallResponse]:
+def write_items(items: list[Any], method: ExportedMethod, request: Request) -> Iterator[pb.StreamingDriverCallResponse]:
     """The messages for items that are there together: one for all, as far as the caller understands that.
 
     Raises what `write_result` does, after the items before.
@@ -55,7 +56,7 @@ def write_items(items: list[Any], method: ExportedMethod, typed: bool) -> Iterat
     for item in items:
         part = pb.StreamingDriverCallResponse() if message is None else message.more.add()
         try:
-            write_result(part, item, method, typed)
+            write_result(part, item, method, request)
         except BaseException:
             if message is not None:
                 del message.more[-1]
@@ -63,7 +64,7 @@ def write_items(items: list[Any], method: ExportedMethod, typed: bool) -> Iterat
             raise
         size += part.ByteSize()
         message = message or part
-        if not typed or size > BATCH_BYTES:
+        if not request.typed or size > BATCH_BYTES:
             yield message
             message, size = None, 0
     if message is not None:

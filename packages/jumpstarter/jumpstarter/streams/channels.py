@@ -20,7 +20,7 @@ from jumpstarter_protocol.jumpstarter.v1.router_pb2_grpc import RouterServiceStu
 from ..common.address import split_host_port
 from ..common.exceptions import ConfigurationError
 from ..common.limits import CONNECT_TIMEOUT, SERVICE_OPTIONS
-from ..common.services import identity
+from ..common.services import identity, with_metadata
 
 if TYPE_CHECKING:
     from ..config.common import ObjectMeta
@@ -39,6 +39,27 @@ ExporterStub = ExporterServiceStub
 RouterStub = RouterServiceStub
 
 
+class _Identified:
+    """A channel whose calls carry metadata.
+
+    Not by `call_credentials`: those are Python's, and where one of gRPC's threads lets go of them while a channel is
+    closed, it waits for the interpreter, and the interpreter for that thread, for ever (grpcio 1.85).
+    """
+
+    def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]]) -> None:
+        self._channel, self._metadata = channel, tuple(metadata)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._channel, name)
+        if name not in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            return found
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            return with_metadata(found(*args, **kwargs), self._metadata)
+
+        return make
+
+
 class _Identity(grpc.AuthMetadataPlugin):
     """Puts metadata on every call of a channel; gRPC sends it over TLS only."""
 
@@ -55,9 +76,9 @@ async def open_channel(
     tls: TLSConfigV1Alpha1,
     options: Mapping[str, str | int],
     metadata: Sequence[tuple[str, str]] = (),
-) -> AsyncGenerator[grpc.aio.Channel]:
+) -> AsyncGenerator[Any]:
     """A channel meanwhile; see `make_channel`."""
-    channel: Any = await make_channel(endpoint, tls, options, metadata)
+    channel = await make_channel(endpoint, tls, options, metadata)
     try:
         yield channel
     finally:
@@ -70,16 +91,13 @@ async def make_channel(
     tls: TLSConfigV1Alpha1,
     options: Mapping[str, str | int],
     metadata: Sequence[tuple[str, str]] = (),
-) -> grpc.aio.Channel:
+) -> Any:
     """A channel to host:port, on which every call carries the metadata.
 
     Raises ConfigurationError for an authority that is none, OSError where an unchecked peer cannot be reached.
     """
-    credentials = await ssl_channel_credentials(endpoint, tls)
-    if metadata:
-        who = grpc.metadata_call_credentials(_Identity(metadata))
-        credentials = grpc.composite_channel_credentials(credentials, who)
-    return aio_secure_channel(endpoint, credentials, options)
+    channel: Any = aio_secure_channel(endpoint, await ssl_channel_credentials(endpoint, tls), options)
+    return _Identified(channel, metadata) if metadata else channel
 
 
 async def ssl_channel_credentials(

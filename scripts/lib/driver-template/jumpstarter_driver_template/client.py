@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class TemplateClient(DriverClient):
     """Use a Template."""
 
+    typed_results = True  # calls return what the driver did, not the shape that the public release gives it
+
     def identify(self) -> str:
         """Manufacturer, model, serial number and firmware, as the device says them."""
         return str(self.call("identify"))

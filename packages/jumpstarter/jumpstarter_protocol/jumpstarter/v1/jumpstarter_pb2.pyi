@@ -325,18 +325,20 @@ class Endpoint(_message.Message):
     def __init__(self, endpoint: _Optional[str] = ..., certificate: _Optional[str] = ..., client_certificate: _Optional[str] = ..., client_private_key: _Optional[str] = ...) -> None: ...
 
 class DriverCallRequest(_message.Message):
-    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed")
+    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed", "public_shape")
     UUID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
     TYPED_ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     TYPED_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_SHAPE_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     method: str
     args: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
     typed_arguments: str
     typed: bool
-    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ...) -> None: ...
+    public_shape: bool
+    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ..., public_shape: bool = ...) -> None: ...
 
 class DriverCallResponse(_message.Message):
     __slots__ = ("uuid", "result", "typed_result")
@@ -389,18 +391,20 @@ class CallFailure(_message.Message):
     def __init__(self, status: _Optional[int] = ..., text: _Optional[str] = ..., error: _Optional[_Union[ErrorDetails, _Mapping]] = ...) -> None: ...
 
 class StreamingDriverCallRequest(_message.Message):
-    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed")
+    __slots__ = ("uuid", "method", "args", "typed_arguments", "typed", "public_shape")
     UUID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGS_FIELD_NUMBER: _ClassVar[int]
     TYPED_ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     TYPED_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_SHAPE_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     method: str
     args: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
     typed_arguments: str
     typed: bool
-    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ...) -> None: ...
+    public_shape: bool
+    def __init__(self, uuid: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ..., typed_arguments: _Optional[str] = ..., typed: bool = ..., public_shape: bool = ...) -> None: ...
 
 class StreamingDriverCallResponse(_message.Message):
     __slots__ = ("uuid", "result", "typed_result", "more")
