@@ -25,3 +25,8 @@ def test_the_reason_is_in_plain_words(details: str, said: str):
     reason = plain_reason(details)
     assert said in reason
     assert "backends" not in reason
+
+
+def test_only_an_address_can_be_a_wrong_one():
+    assert "neither HOST:PORT" in plain_reason(f"{LAST}Socket closed", "lab")
+    assert "neither HOST:PORT" not in plain_reason(f"{LAST}Socket closed", "the end of the lease's tunnel")

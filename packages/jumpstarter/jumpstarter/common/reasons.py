@@ -57,6 +57,6 @@ def _no_address(where: str) -> str | None:
             return None if path.is_socket() else "this is no socket; give the path that jmp run says"
     except OSError:
         return None
-    if not re.search(r"[/:]", where):
+    if not re.search(r"[/: ]", where):
         return "this is neither HOST:PORT nor the path of a socket; check JUMPSTARTER_HOST"
     return None
