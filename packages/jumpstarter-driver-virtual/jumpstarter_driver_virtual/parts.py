@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, ClassVar
 
-from anyio import fail_after, sleep, wait_readable
+from anyio import CancelScope, fail_after, sleep, wait_readable
 from jumpstarter.common.exceptions import DeviceAbsentError
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams.threads import in_thread
@@ -51,7 +52,7 @@ class BoardPower(PowerInterface, Driver):
         """Measure volt and ampere for as long as somebody asks."""
         reading_of = await in_thread(_reading_class)
         while True:
-            voltage, current = self.board.reading()
+            voltage, current = await in_thread(self.board.reading)
             yield reading_of(voltage=voltage, current=current)
             await sleep(self.interval)
 
@@ -184,17 +185,32 @@ class BoardLed(Driver):
         await self._wait(False, timeout)
 
     async def _wait(self, lit: bool, timeout: float | None) -> None:  # noqa: ASYNC109
-        with self.board.led_changes() as changes:
+        async with self._changes() as changes:
             try:
                 with fail_after(timeout):
-                    while self.board.led != lit:
+                    while await in_thread(self._is_lit) != lit:
                         await wait_readable(changes)
                         changes.recv(4096)
             except TimeoutError:
-                wanted = "on" if lit else "off"
-                raise TimeoutError(
-                    f"led: not {wanted} within {timeout:g} s; the board is in stage {self.board.stage!s}"
-                ) from None
+                wanted, stage = "on" if lit else "off", await in_thread(self._stage)
+                raise TimeoutError(f"led: not {wanted} within {timeout:g} s; the board is in stage {stage!s}") from None
+
+    @asynccontextmanager
+    async def _changes(self) -> AsyncGenerator[socket]:
+        """`Board.led_changes`, without a wait for the board on the event loop."""
+        changes = self.board.led_changes()
+        readable = await in_thread(changes.__enter__)
+        try:
+            yield readable
+        finally:
+            with CancelScope(shield=True):
+                await in_thread(changes.__exit__, None, None, None)
+
+    def _is_lit(self) -> bool:
+        return self.board.led
+
+    def _stage(self) -> Stage:
+        return self.board.stage
 
 
 @dataclass(kw_only=True)
@@ -211,9 +227,13 @@ class BoardPage(NetworkInterface, Driver):
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[SocketStream]:
         """Connect to port 80 of the board."""
+        async with connect_unix(await in_thread(self._page)) as stream:
+            yield stream
+
+    def _page(self) -> str:
+        """The path of the socket that it answers on."""
         if (stage := self.board.stage) != Stage.BOOTED:
             raise ConnectionRefusedError(
                 f"http: the board does not answer before it has booted, and is in stage {stage!s}"
             )
-        async with connect_unix(str(self.board.page_path)) as stream:
-            yield stream
+        return str(self.board.page_path)
