@@ -98,7 +98,8 @@ class AsyncDriverClient(Metadata):
         if hasattr(parent, "__post_init__"):
             parent.__post_init__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] another base
         self.logger = logging.getLogger(type(self).__name__)
-        self.logger.setLevel(self.log_level)
+        if logging.getLevelNamesMapping().get(self.log_level) != self.logger.level:
+            self.logger.setLevel(self.log_level)  # empties the caches of all loggers
 
     @property
     def _values(self) -> Values:

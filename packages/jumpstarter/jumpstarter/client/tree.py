@@ -132,6 +132,7 @@ class _Builder:
         self._portal = portal
         self._policy = policy
         self._types = types
+        self._named: dict[str, type] = {}
         self._generic: dict[tuple[str, bool], type[DriverClient]] = {}
 
     def client(self, node: _Node, stack: ExitStack) -> DriverClient:
@@ -167,7 +168,7 @@ class _Builder:
         reason = "its exporter does not describe its methods; call them by name, with call()"
         if class_path != GENERIC:
             try:
-                client_class = import_class(class_path, self._policy.allow, self._policy.unsafe)
+                client_class = self._named.get(class_path) or self._import(class_path)
             except MissingDriverError as e:
                 reason = e.message
             else:
@@ -176,6 +177,10 @@ class _Builder:
                 reason = f"{class_path} is not a client class"
         _warn(path, reason, generic=described is not None)
         return StubDriverClient if described is None else self._generic_class(described, stands_in=True), reason
+
+    def _import(self, class_path: str) -> type:
+        self._named[class_path] = found = import_class(class_path, self._policy.allow, self._policy.unsafe)
+        return found
 
     def _generic_class(self, described: Any, *, stands_in: bool = False) -> type[DriverClient]:
         """The class that is made for a type, once; one that stands in for the driver's own is a stub, too."""
