@@ -83,6 +83,7 @@ def run(
     with _no_garbage():
         config = options.load_config(exporter_config, exporter)
         assert config is not None
+        from ..exporter import service  # noqa: F401  # pyright: ignore[reportUnusedImport] gRPC, which is needed in any case
         from ..exporter.direct import UnixListener
         from ..streams.memory import keep_freed_memory
 
