@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pexpect
 import pytest
+from jumpstarter_testing.commands import Terminal
 
 if TYPE_CHECKING:
     from conftest import Exporter, Lab
@@ -284,14 +284,13 @@ def test_a_call_has_a_deadline(lab: "Lab") -> None:
 
 
 def test_a_secret_is_asked_for_on_a_terminal(lab: "Lab") -> None:
-    environment: Any = {**lab.environment, "TERM": "xterm"}
-    terminal: Any = pexpect  # its annotations say little
-    child = terminal.spawn("j", ["panel", "log-in"], env=environment, encoding="utf-8", timeout=10)
-    with child:
-        child.expect("password: ")
-        child.sendline("hunter2")
-        child.expect(pexpect.EOF)
-        assert child.before == "\r\n7\r\n"
+    terminal = Terminal(["j", "panel", "log-in"], {**lab.environment, "TERM": "xterm"})
+    try:
+        terminal.read_until(b"password: ")
+        terminal.type(b"hunter2\n")
+        assert terminal.read_to_end() == b"\r\n7\r\n"
+    finally:
+        terminal.close()
     assert lab.run("j", "panel", "log-in").returncode == 2
 
 
@@ -317,9 +316,11 @@ def test_text_of_a_device_does_not_steer_a_terminal(lab: "Lab") -> None:
 
 def on_a_terminal(lab: "Lab", *command: str) -> str:
     """What `j` writes to a terminal."""
-    environment = {**lab.environment, "TERM": "xterm"}
-    terminal: Any = pexpect  # its annotations say little
-    return str(terminal.run(" ".join(["j", *command]), env=environment, encoding="utf-8", timeout=10))
+    terminal = Terminal(["j", *command], {**lab.environment, "TERM": "xterm"})
+    try:
+        return terminal.read_to_end().decode()
+    finally:
+        terminal.close()
 
 
 def test_the_generic_parts_are_loaded_for_generic_devices_only(lab: "Lab") -> None:

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pexpect
 import pytest
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.tree import Policy
 from jumpstarter.common.exceptions import JumpstarterException
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
+from jumpstarter_testing.commands import Terminal
 from malice import EVIL, Answer, answering, failing, report
 
 if TYPE_CHECKING:
@@ -102,9 +102,12 @@ def test_no_result_steers_a_terminal_or_loads_code(lab: Lab, trap: Path, result:
 
 def test_a_text_on_a_terminal_is_shown_as_it_is(lab: Lab):
     with answering(GetReport=report(GENERIC).SerializeToString(), DriverCall=VALUE) as address:
-        on_terminal: Any = pexpect
         environment = lab.environment | {"JUMPSTARTER_HOST": address, "JMP_GRPC_INSECURE": "1"}
-        shown: str = on_terminal.run("j device echo", env=environment, timeout=10, encoding="utf-8")
+        terminal = Terminal(["j", "device", "echo"], environment)
+        try:
+            shown = terminal.read_to_end().decode()
+        finally:
+            terminal.close()
     assert OBEYED.search(shown.replace("\r\n", "\n")) is None, shown
     assert "\\x1b]0;owned" in shown
 

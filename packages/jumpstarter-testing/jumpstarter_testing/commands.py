@@ -126,6 +126,18 @@ class Terminal:
             read += os.read(self.fd, 4096)
         return read
 
+    def read_to_end(self) -> bytes:
+        """What is shown until the command has ended; AssertionError where it does not end."""
+        deadline = time.monotonic() + PATIENCE
+        read = b""
+        while True:
+            has_ended = self.process.poll() is not None
+            assert has_ended or time.monotonic() < deadline, f"it still runs: {read!r}"
+            while select.select([self.fd], [], [], 0 if has_ended else 0.02)[0]:
+                read += os.read(self.fd, 4096)
+            if has_ended:
+                return read
+
     def is_as_before(self) -> bool:
         """Whether its settings are those from before the command."""
         return termios.tcgetattr(self.fd) == self.before

@@ -117,7 +117,7 @@ CANCEL_CALLS = 10.0
 HOOK_AT_STOP = 5.0
 """Seconds that the script after a session gets when the exporter is told to stop."""
 
-HOOK_FAILED_SHOWN = 1.0
+HOOK_FAILED_SHOWN = 3.0
 """Seconds for which the status says that a script after a session has failed, before it goes on."""
 
 HOOK_RETRY = 1.0, 30.0
