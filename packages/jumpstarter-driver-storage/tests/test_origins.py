@@ -415,7 +415,7 @@ def test_the_token_does_not_go_to_where_a_layer_is_redirected(
     client, base = pulling
     push(registry, ("board.img", CONTENT))
     registry.elsewhere = f"http://localhost:{registry.server_port}"
-    with pytest.raises(NotAllowed, match=r"http://localhost:.*only https is read"):
+    with pytest.raises(NotAllowed, match=r"http://localhost:.*only https is used"):
         client.flash(f"{base}:1")
     registry.elsewhere = f"https://127.0.0.2:{registry.server_port}"
     with pytest.raises(NotAllowed, match=r"127\.0\.0\.2 is not a public address"):
@@ -510,7 +510,7 @@ def test_the_client_reads_a_web_server(registry: Peer, medium: Path) -> None:
     url = f"http://{registry.host}/elsewhere/image"
     with serve(FileStorage(path=str(medium))) as served:
         client = flasher(served)
-        with pytest.raises(NotAllowed, match="only https is read"):
+        with pytest.raises(NotAllowed, match="only https is used"):
             client.flash(url)
         result = client.flash(url, fetch="client", sha256=hashlib.sha256(CONTENT).hexdigest())
         assert result is not None

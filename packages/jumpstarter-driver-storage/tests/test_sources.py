@@ -372,10 +372,10 @@ def test_a_download_that_is_not_whole_is_no_image(
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("{base}/away", r"http://127.0.0.1:9/secret: only https is read"),
-        ("http://127.0.0.1:{port}/other/whole", "only https is read; use https, or add it to allowed_urls"),
-        ("http://127.0.0.1:{port}/images/../other/whole", "only https is read"),
-        ("http://127.0.0.1:{port}/images/%2e%2e/whole", "only https is read"),
+        ("{base}/away", r"http://127.0.0.1:9/secret: only https is used"),
+        ("http://127.0.0.1:{port}/other/whole", "only https is used; use https, or add it to allowed_urls"),
+        ("http://127.0.0.1:{port}/images/../other/whole", "only https is used"),
+        ("http://127.0.0.1:{port}/images/%2e%2e/whole", "only https is used"),
         ("https://127.0.0.1:{port}/images/whole", r"127\.0\.0\.1 is not a public address"),
         ("https://[::1]:{port}/whole", "::1 is not a public address"),
         ("https://localhost:{port}/whole", "is not a public address"),

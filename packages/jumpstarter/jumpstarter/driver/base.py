@@ -135,9 +135,9 @@ class Driver(Metadata, metaclass=ABCMeta):
     async def resource(self, handle: Any, timeout: float = 7200) -> AsyncGenerator[ObjectStream[bytes]]:  # noqa: ASYNC109
         """Open the byte stream that a client offers by a handle, to read an upload or write a download.
 
-        What is compressed on its way is not in here. A handle may also name a URL to read from, which `url_rules` have
-        to allow. `timeout` bounds the transfer, in seconds. Raises ValueError for a malformed, unknown or used handle,
-        and whatever breaks the stream: its end is the end of the file.
+        What is compressed on its way is not in here. A handle may also name a URL, to read from by GET or to write to
+        by PUT, which `url_rules` have to allow. `timeout` bounds the transfer, in seconds. Raises ValueError for a
+        malformed, unknown or used handle, and whatever breaks the stream: its end is the end of the file.
         """
         from .resource import open_resource
 

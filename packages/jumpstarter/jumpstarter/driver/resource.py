@@ -7,7 +7,7 @@ argument of a call. A handle is good for one use, by that instance. A handle of 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -27,13 +27,23 @@ async def open_resource(driver: Driver, handle: object, timeout: float) -> Async
     fields = _fields(handle)
     with fail_after(timeout):
         if fields["kind"] == "presigned_request":
-            from ..streams.http import open_url
-
-            async with open_url(_request(fields), driver.url_rules()) as stream:
+            async with _at_url(driver, fields) as stream:
                 yield stream
             return
         async with _client_stream(driver, fields) as stream:
             yield stream
+
+
+def _at_url(driver: Driver, fields: Mapping[str, Any]) -> AbstractAsyncContextManager[ObjectStream[bytes]]:
+    """The file at a URL: to be read by GET, or to be written by PUT."""
+    request, rules = _request(fields), driver.url_rules()
+    if fields.get("method") == "PUT":
+        from ..streams.upload import put_url
+
+        return put_url(request, rules)
+    from ..streams.http import open_url
+
+    return open_url(request, rules)
 
 
 @asynccontextmanager
@@ -76,8 +86,8 @@ def _uuid(fields: Mapping[str, Any]) -> UUID:
 def _request(fields: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """URL and headers of a presigned request."""
     method, url, headers = fields.get("method"), fields.get("url"), cast("object", fields.get("headers") or {})
-    if method != "GET":
-        raise ValueError(f"resource: a request with the method {method!r} is not supported; only GET is")
+    if method not in ("GET", "PUT"):
+        raise ValueError(f"resource: a request with the method {method!r} is not supported; only GET and PUT are")
     if not isinstance(url, str) or not isinstance(headers, Mapping):
         raise ValueError("resource: a presigned request has a url, and headers")
     return url, {str(name): str(value) for name, value in cast("Mapping[object, object]", headers).items()}

@@ -103,7 +103,7 @@ class UrlStream(ObjectStream[bytes]):
         except TimeoutError as e:
             raise TimeoutError(f"{self._url}: the server sent nothing for a while, after {self._read} bytes") from e
         except (http.client.HTTPException, OSError) as e:
-            raise OSError(f"{self._url}: the download broke after {self._read} bytes: {_text(e)}") from e
+            raise OSError(f"{self._url}: the download broke after {self._read} bytes: {text_of(e)}") from e
         self._read += len(data)
         if self._most is not None and self._read > self._most:
             raise OSError(f"{self._url}: the file has more than the {self._most} bytes that are allowed")
@@ -148,24 +148,24 @@ async def open_url(request: tuple[str, dict[str, str]], rules: UrlRules) -> Asyn
 
 def _open(url: str, headers: dict[str, str], rules: UrlRules) -> UrlStream:
     for _ in range(MOST_REDIRECTS + 1):
-        parts = _checked(url)
-        connection, answer = _connected(parts, rules), None
+        parts = checked_url(url)
+        connection, answer = connected(parts, rules), None
         try:
             answer = _answer(connection, parts, headers)
             if answer.status not in _REDIRECTS:
-                return _body(connection, answer, _shown(parts), rules)
+                return _body(connection, answer, shown(parts), rules)
             location = answer.headers.get("Location")
             if not location:
-                raise OSError(f"{_shown(parts)}: answers {answer.status} with a missing Location header")
+                raise OSError(f"{shown(parts)}: answers {answer.status} with a missing Location header")
             target = urljoin(url, location)
-            if _origin(_checked(target)) != _origin(parts):
+            if _origin(checked_url(target)) != _origin(parts):
                 headers = {k: v for k, v in headers.items() if not k.lower().startswith(_SECRET_HEADERS)}
         except BaseException:
             _close(connection, answer)
             raise
         _close(connection, answer)
         url = target
-    raise OSError(f"{_shown(urlsplit(url))}: Too many redirects, more than {MOST_REDIRECTS}")
+    raise OSError(f"{shown(urlsplit(url))}: Too many redirects, more than {MOST_REDIRECTS}")
 
 
 def _close(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse | None) -> None:
@@ -174,7 +174,8 @@ def _close(connection: http.client.HTTPConnection, answer: http.client.HTTPRespo
     connection.close()
 
 
-def _checked(url: str) -> SplitResult:
+def checked_url(url: str) -> SplitResult:
+    """The parts of a URL; ValueError for one that is not of a file on a web server."""
     parts = urlsplit("")
     try:
         parts = urlsplit(url)
@@ -186,19 +187,19 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
-def _connected(url: SplitResult, rules: UrlRules) -> http.client.HTTPConnection:
+def connected(url: SplitResult, rules: UrlRules) -> http.client.HTTPConnection:
     """A connection to an address that was looked at, so that the name cannot mean another one a moment later."""
     host, listed = url.hostname or "", rules.lists(url)
     if url.scheme != "https" and not listed:
-        raise NotAllowedError(f"{_shown(url)}: only https is read", "use https, or add it to allowed_urls")
+        raise NotAllowedError(f"{shown(url)}: only https is used", "use https, or add it to allowed_urls")
     try:
         found = socket.getaddrinfo(host, _port(url), type=socket.SOCK_STREAM)
     except OSError as e:
-        raise OSError(f"{_shown(url)}: the host {host} is not found: {_text(e)}") from e
+        raise OSError(f"{shown(url)}: the host {host} is not found: {text_of(e)}") from e
     address = str(found[0][4][0])
     if not listed and not ipaddress.ip_address(address.partition("%")[0]).is_global:
         raise NotAllowedError(
-            f"{_shown(url)}: {address} is not a public address",
+            f"{shown(url)}: {address} is not a public address",
             "add it to allowed_urls in the configuration",
         )
     if url.scheme == "https":
@@ -225,7 +226,7 @@ def _answer(
         connection.request("GET", path, headers={"Accept-Encoding": "identity", **headers})
         return connection.getresponse()
     except (http.client.HTTPException, OSError) as e:
-        raise OSError(f"{_shown(url)}: {_text(e)}") from e
+        raise OSError(f"{shown(url)}: {text_of(e)}") from e
 
 
 def _body(
@@ -245,13 +246,13 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, _port(url)
 
 
-def _shown(url: SplitResult) -> str:
+def shown(url: SplitResult) -> str:
     """A URL for a message, without what may be secret."""
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     return f"{url.scheme}://{host}{f':{url.port}' if url.port else ''}{url.path}"
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the connection ended too early"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
