@@ -237,7 +237,9 @@ def test_a_session_can_be_held_from_python(site: Site):
             pass
         with pytest.raises(BusyError, match=r"not free within 0\.6 s"), site.client(hold="another", wait=0.6):
             pass
-    assert site.events() == ["on", "off"]
+    events = site.events()
+    assert events[:2] == ["on", "off"]
+    assert set(events[2:]) <= {"off"}  # where the one that gave up was still in the queue, and had it for a moment
 
 
 def test_observers_may_read_where_the_exporter_lets_them(start: Start):

@@ -1,6 +1,6 @@
 """The user's terminal: raw meanwhile, with a title, and keys that command instead of being sent."""
 
-import shutil
+import os
 import signal
 import sys
 import termios
@@ -62,7 +62,7 @@ def on_resize(call: Callable[[], object]) -> Generator[None]:
 
 def size_command() -> bytes:
     """What tells a shell on the device the size of this terminal."""
-    columns, lines = shutil.get_terminal_size()
+    columns, lines = os.get_terminal_size(sys.stdin.fileno())  # not what COLUMNS and LINES say, which may be old
     return f"stty rows {lines} cols {columns}\r".encode()
 
 

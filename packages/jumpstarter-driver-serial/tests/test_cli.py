@@ -177,7 +177,8 @@ def test_a_log_is_followed_until_control_c(lab: Lab) -> None:
         lab.device.send(b"after\r\n")
         terminal.read_until(b"after")
         terminal.type(b"\x03")
-        assert terminal.process.wait(PATIENCE) == 0
+        shown = terminal.read_to_end()
+        assert terminal.process.returncode == 0, shown
 
 
 def test_console_when_the_port_is_lost(lab: Lab, terminal: Terminal) -> None:

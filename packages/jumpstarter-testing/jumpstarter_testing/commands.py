@@ -30,6 +30,7 @@ class Commands:
         ours = ("JMP_", "JUMPSTARTER_", "XDG_")
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder), "TERM": "xterm"}
+        self.environment["JMP_LOCK_DIR"] = str(folder)  # a pty that is gone may be somebody else's by now
         config = folder / "lab.yaml"
         config.write_text(
             "apiVersion: jumpstarter.dev/v1alpha1\nkind: ExporterConfig\nmetadata: {namespace: default, name: lab}\n"
