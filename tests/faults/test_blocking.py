@@ -56,11 +56,7 @@ FORMS: dict[str, Callable[[DriverClient], object]] = {
 
 
 def slowest_hundredth(other: DriverClient, seconds: float) -> float:
-    """Of the times of calls, one after the other; the best of five series, since the machine serves others too."""
-    return min(_slowest_hundredth(other, seconds / 5) for _ in range(5))
-
-
-def _slowest_hundredth(other: DriverClient, seconds: float) -> float:
+    """Of the times of calls, one after the other."""
     times: list[float] = []
     end = time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
