@@ -113,10 +113,7 @@ class UrlStream(ObjectStream[bytes]):
 
     def abort(self) -> None:
         """Make a read that waits end at once."""
-        with suppress(OSError, ValueError, AttributeError):  # closed, or at its end
-            fd = self._answer.fileno()
-            with socket.socket(fileno=os.dup(fd)) as sock:
-                sock.shutdown(socket.SHUT_RDWR)
+        shut_down(self._answer)
 
     async def send(self, item: bytes) -> None:
         raise NotImplementedError("a URL can be read only")
@@ -221,9 +218,8 @@ def _create_connection(address: str, target: tuple[str, int], *args: object) -> 
 def _answer(
     connection: http.client.HTTPConnection, url: SplitResult, headers: dict[str, str]
 ) -> http.client.HTTPResponse:
-    path = f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
     try:
-        connection.request("GET", path, headers={"Accept-Encoding": "identity", **headers})
+        connection.request("GET", path_of(url), headers={"Accept-Encoding": "identity", **headers})
         return connection.getresponse()
     except (http.client.HTTPException, OSError) as e:
         raise OSError(f"{shown(url)}: {text_of(e)}") from e
@@ -232,14 +228,31 @@ def _answer(
 def _body(
     connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, url: str, rules: UrlRules
 ) -> UrlStream:
-    if not 200 <= answer.status < 300:
-        said = f"{url}: the server says {answer.status} {answer.reason}"
-        raise AnswerError(said, answer.status, dict(answer.headers.items()))
+    check_status(answer, f"{url}: the server says {answer.status} {answer.reason}")
     if answer.length is None and not answer.chunked:
         raise OSError(f"{url}: the server does not say how long the file is, so nobody would notice a part of it")
     if rules.max_bytes is not None and answer.length is not None and answer.length > rules.max_bytes:
         raise OSError(f"{url}: the file has {answer.length} bytes, more than the {rules.max_bytes} that are allowed")
     return UrlStream(connection, answer, url, rules.max_bytes)
+
+
+def path_of(url: SplitResult) -> str:
+    """What a server is asked for: the path, with what follows it."""
+    return f"{url.path or '/'}{f'?{url.query}' if url.query else ''}"
+
+
+def check_status(answer: http.client.HTTPResponse, said: str) -> None:
+    """Raise AnswerError with that text for an answer other than success."""
+    if not 200 <= answer.status < 300:
+        raise AnswerError(said, answer.status, dict(answer.headers.items()))
+
+
+def shut_down(what: socket.socket | http.client.HTTPResponse | None) -> None:
+    """Make whoever waits for this connection go on at once."""
+    if what is None:
+        return
+    with suppress(OSError, ValueError, AttributeError), socket.socket(fileno=os.dup(what.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)  # errors: it is closed, or at its end
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:

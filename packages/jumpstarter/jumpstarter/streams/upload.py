@@ -7,17 +7,15 @@ that breaks off is not sent at all.
 from __future__ import annotations
 
 import http.client
-import os
-import socket
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import IO
 
 from anyio.abc import ObjectStream
 
 from .common import CHUNK
-from .http import AnswerError, UrlRules, checked_url, connected, shown, text_of
+from .http import UrlRules, check_status, checked_url, connected, path_of, shown, shut_down, text_of
 from .threads import in_thread
 
 
@@ -60,9 +58,11 @@ async def put_url(request: tuple[str, dict[str, str]], rules: UrlRules) -> Async
         with tempfile.TemporaryFile() as file:
             stream = UploadStream(file, shown(parts), rules.max_bytes)
             yield stream
-            path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+            path = path_of(parts)
             headers = {**headers, "Content-Length": str(stream.sent)}
-            await in_thread(_put, connection, path, headers, file, shown(parts), abort=lambda: _abort(connection))
+            await in_thread(
+                _put, connection, path, headers, file, shown(parts), abort=lambda: shut_down(connection.sock)
+            )
     finally:
         connection.close()
 
@@ -76,12 +76,4 @@ def _put(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
         answer.read(CHUNK)
     except (http.client.HTTPException, OSError) as e:
         raise OSError(f"{url}: the upload broke: {text_of(e)}") from e
-    if not 200 <= answer.status < 300:
-        said = f"{url}: the server says {answer.status} {answer.reason} to the upload"
-        raise AnswerError(said, answer.status, dict(answer.headers.items()))
-
-
-def _abort(connection: http.client.HTTPConnection) -> None:
-    """Make a transfer that waits end at once."""
-    with suppress(OSError, AttributeError), socket.socket(fileno=os.dup(connection.sock.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)  # errors: it is not open, or closed
+    check_status(answer, f"{url}: the server says {answer.status} {answer.reason} to the upload")
