@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fakecontroller import FakeController
 from jumpstarter.client.lease import Lease
 from jumpstarter.config.client import ClientConfigV1Alpha1
+from jumpstarter_testing.processes import open_files
 
 if TYPE_CHECKING:
     from jumpstarter.client import DriverClient
@@ -77,7 +78,7 @@ class Registered:
 
     def has_open(self, file: Path) -> bool:
         """Whether it has a file open."""
-        return any(os.path.realpath(entry) == str(file) for entry in Path(f"/proc/{self.pid}/fd").iterdir())
+        return str(file) in open_files(self.pid)
 
     def cpu(self) -> float:
         """Seconds of processor time so far."""

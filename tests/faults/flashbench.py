@@ -68,12 +68,6 @@ def is_writing(medium: Path) -> Callable[[], bool]:
     return lambda: medium.exists() and medium.stat().st_size > 5 * MIB
 
 
-def family(pid: int) -> list[int]:
-    """A process and those that it started, the youngest first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [*(one for child in children for one in family(int(child))), pid]
-
-
 def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,6 +19,7 @@ from jumpstarter.client.blocking_lane import FEW
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.tree import Policy
+from jumpstarter_testing.processes import children, open_files
 
 if TYPE_CHECKING:
     from jumpstarter.client import DriverClient
@@ -228,17 +229,7 @@ def threads(pid: int) -> int:
 
 def descriptors(pid: int) -> list[str]:
     """What a process has open, but for the record of its session, which it opens when it gets to it."""
-    found: list[str] = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            found.append(str(entry.readlink()))
-    return [target for target in found if not target.endswith(".jsonl")]
-
-
-def children(pid: int) -> list[str]:
-    """The processes that a process started and has not waited for."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
+    return [target for target in open_files(pid) if not target.endswith(".jsonl")]
 
 
 def resident(pid: int) -> int:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from flashbench import MIB, Flashing, assert_kept_back, family, file_digest, is_writing, j, result_of
+from flashbench import MIB, Flashing, assert_kept_back, file_digest, is_writing, j, result_of
 from jumpstarter_driver_storage.blocks import SENT_AHEAD
+from jumpstarter_testing.processes import family
 from processes import descriptors, threads, wait_for
 from proxy import proxying
 

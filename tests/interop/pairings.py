@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jumpstarter_testing.processes import family
 from releases import OURS
 
 BENCH = Path(__file__).parent / "bench"
@@ -238,11 +239,7 @@ def after_hook(bench: Bench) -> Outcome:
 
 def kill(process: subprocess.Popen[str]) -> None:
     """Kill a process and what it started: the public exporter is a child in a session of its own."""
-    family = [process.pid]
-    for pid in family:
-        with suppress(OSError):
-            family += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    for pid in family:
+    for pid in reversed(family(process.pid)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
