@@ -13,9 +13,10 @@ from .client.client import client_from_path, connect
 from .client.connection import Endpoint
 from .client.tree import Policy
 from .common.enums import ExporterStatus
+from .common.limits import SHUTDOWN
 from .driver.base import Driver
 from .exporter.session import Session
-from .streams.portal import shared_portal
+from .streams.portal import entered, shared_portal
 
 if TYPE_CHECKING:
     from .client.base import DriverClient
@@ -31,7 +32,7 @@ def serve(root_device: Driver) -> Generator[DriverClient]:
     _keep_poller(portal)
     with (
         Session(root_device=root_device) as session,
-        portal.wrap_async_context_manager(session.serve_unix_async()) as path,
+        entered(portal, session.serve_unix_async(), SHUTDOWN) as path,
     ):
         session.update_status(ExporterStatus.LEASE_READY)
         with connect(Endpoint(str(path)), _ALL, portal, watch=False) as client:

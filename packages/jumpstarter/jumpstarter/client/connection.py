@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,22 +98,28 @@ def in_session(endpoint: Endpoint) -> Endpoint:
 
 
 class Stub:
-    """The calls of both services on one channel, blocking or asynchronous as the channel is."""
+    """The calls of both services on one channel, blocking or asynchronous as the channel is; made when first used."""
+
+    Stream: Callable[..., Any]
 
     def __init__(self, channel: Any, metadata: Sequence[tuple[str, str]] = ()) -> None:
-        for name, method in exporter_methods().items():
-            if method.takes_stream:
-                kind = channel.stream_stream
-            else:
-                kind = channel.unary_stream if method.streams else channel.unary_unary
-            path = f"/{EXPORTER_SERVICE}/{name}"
-            call = kind(path, method.request.SerializeToString, method.response.FromString)
-            setattr(self, name, with_metadata(call, metadata))
-        stream = channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Frame.serialize, frames.decode)
-        self.Stream = with_metadata(stream, metadata)
+        self._channel, self._metadata = channel, metadata
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the services of an exporter have no call {name}")
+        call = with_metadata(self._call(name), self._metadata)
+        setattr(self, name, call)
+        return call
+
+    def _call(self, name: str) -> Callable[..., Any]:
+        if name == "Stream":
+            return self._channel.stream_stream(f"/{ROUTER_SERVICE}/Stream", frames.Frame.serialize, frames.decode)
+        if (method := exporter_methods().get(name)) is None:
+            raise AttributeError(f"the services of an exporter have no call {name}")
+        if method.takes_stream:
+            kind = self._channel.stream_stream
+        else:
+            kind = self._channel.unary_stream if method.streams else self._channel.unary_unary
+        return kind(f"/{EXPORTER_SERVICE}/{name}", method.request.SerializeToString, method.response.FromString)
 
 
 class IdleStreams:

@@ -41,20 +41,22 @@ class SessionService:
         self._session = session
         self._gate = gate or Gate(session)
 
-    def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
-        """Handlers of ExporterService and RouterService."""
-        exporter = {
-            name: _handler(method)(
-                _refusing_garbage(getattr(self, _snake(name))),
-                _parsing(method.request.FromString),
-                method.response.SerializeToString,
-            )
-            for name, method in exporter_methods().items()
-        }
-        stream = grpc.stream_stream_rpc_method_handler(self.stream, frames.decode, frames.Frame.serialize)
-        return (
-            grpc.method_handlers_generic_handler(EXPORTER_SERVICE, exporter),
-            grpc.method_handlers_generic_handler(ROUTER_SERVICE, {"Stream": stream}),
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """The handlers of ExporterService and RouterService."""
+        return _Handlers(self._handler)
+
+    def _handler(self, path: str) -> Any:
+        """The handler of a call; None where there is none."""
+        service, _, name = path.removeprefix("/").partition("/")
+        if (service, name) == (ROUTER_SERVICE, "Stream"):
+            return grpc.stream_stream_rpc_method_handler(self.stream, frames.decode, frames.Frame.serialize)
+        method = exporter_methods().get(name)
+        if service != EXPORTER_SERVICE or method is None:
+            return None
+        return _kind_of_handler(method)(
+            _refusing_garbage(getattr(self, _snake(name))),
+            _parsing(method.request.FromString),
+            method.response.SerializeToString,
         )
 
     # what there is
@@ -207,7 +209,21 @@ def _log_response(line: LogLine) -> pb.LogStreamResponse:
     return response
 
 
-def _handler(method: Method) -> Callable[..., Any]:
+class _Handlers(grpc.GenericRpcHandler):
+    """Makes the handler of a call when that is first made."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._make, self._made = make, dict[str, Any]()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path = handler_call_details.method
+        handler = self._made.get(path)
+        if handler is None and (handler := self._make(path)) is not None:
+            self._made[path] = handler
+        return handler
+
+
+def _kind_of_handler(method: Method) -> Callable[..., Any]:
     if method.takes_stream:
         return grpc.stream_stream_rpc_method_handler
     return grpc.unary_stream_rpc_method_handler if method.streams else grpc.unary_unary_rpc_method_handler

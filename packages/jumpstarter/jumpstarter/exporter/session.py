@@ -343,7 +343,7 @@ class Session:
 
         server = grpc.aio.server(options=options, interceptors=list(interceptors or ()))
         self.calls.begin()
-        server.add_generic_rpc_handlers(SessionService(self, gate).handlers())
+        server.add_generic_rpc_handlers((SessionService(self, gate).handlers(),))
         self._servers += 1
         try:
             yield server

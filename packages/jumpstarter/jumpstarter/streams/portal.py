@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -82,23 +83,22 @@ class LazyPortal:
 
 @contextmanager
 def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float) -> Generator[T]:
-    """An asynchronous context manager that takes long to be entered, for blocking code.
+    """An asynchronous context manager for blocking code.
 
-    As `wrap_async_context_manager`, but what interrupts the waiting cancels it, and waits up to `patience` seconds
-    until all is undone.
+    As `wrap_async_context_manager`, but quicker, and what interrupts the waiting for it to be entered cancels it, and
+    waits up to `patience` seconds until all is undone.
     """
     from concurrent.futures import Future, wait
 
-    opened: Future[T] = Future()
-    closing: list[Any] = []
+    opened: Future[tuple[T, Callable[[], object]]] = Future()
 
     async def run() -> None:
-        from anyio import Event
+        from asyncio import Event, get_running_loop
 
         async with cm as value:
-            closing.append(Event())
-            opened.set_result(value)
-            await closing[0].wait()
+            closing = Event()
+            opened.set_result((value, partial(get_running_loop().call_soon_threadsafe, closing.set)))
+            await closing.wait()
 
     def ended(done: Future[None]) -> None:
         if not opened.done():
@@ -108,7 +108,7 @@ def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float)
     running: Future[None] = portal.start_task_soon(run)
     running.add_done_callback(ended)
     try:
-        value = opened.result()
+        value, close = opened.result()
     except BaseException:
         running.cancel()
         wait([running], patience)
@@ -116,5 +116,6 @@ def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float)
     try:
         yield value
     finally:
-        portal.call(closing[0].set)
+        with suppress(RuntimeError):  # the loop has ended, and that with it
+            close()
         running.result()
