@@ -1,11 +1,14 @@
 """The client of every network driver."""
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jumpstarter.client import DriverClient
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     import click
 
 
@@ -22,3 +25,27 @@ class NetworkClient(DriverClient):
         from .cli import network_commands
 
         return network_commands(self)
+
+
+@dataclass(kw_only=True)
+class DbusNetworkClient(NetworkClient):
+    """A message bus of the exporter's host. Within `with client:` it is the one that programs here find."""
+
+    _found: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """`system` or `session`."""
+        from .dbus import KIND_LABEL
+
+        return self.labels[KIND_LABEL]
+
+    def __enter__(self) -> None:
+        from .adapters import DbusAdapter
+
+        self._found.enter_context(DbusAdapter(client=self))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
+    ) -> None:
+        self._found.close()

@@ -41,10 +41,20 @@ async def connect_udp(host: str, port: int) -> AsyncGenerator[DatagramStream]:
 
 @asynccontextmanager
 async def connect_unix(path: str) -> AsyncGenerator[SocketStream]:
-    """A connection to a unix stream socket."""
-    target = f"unix {path}"
+    """A connection to a unix stream socket; a path that begins with a NUL is an abstract name (unix(7))."""
+    target = f"unix {path.replace(chr(0), '@')}"
     with _explained(target), fail_after(CONNECT_TIMEOUT):
         stream = SocketStream(await _opened(socket.AF_UNIX, socket.SOCK_STREAM, path), target)
+    async with stream:
+        yield stream
+
+
+@asynccontextmanager
+async def connect_vsock(cid: int, port: int) -> AsyncGenerator[SocketStream]:
+    """A connection to a port of a virtual machine or of its host."""
+    target = f"vsock {cid}:{port}"
+    with _explained(target), fail_after(CONNECT_TIMEOUT):
+        stream = SocketStream(await _opened(socket.AF_VSOCK, socket.SOCK_STREAM, (cid, port)), target)
     async with stream:
         yield stream
 
@@ -112,14 +122,20 @@ def _explained(target: str) -> Generator[None]:
     except socket.gaierror as e:
         raise ConnectionError(f"{target}: name not found ({e.strerror}); check the driver's host") from e
     except TimeoutError as e:
-        raise TimeoutError(f"{target} did not answer; is the board powered and on the network?") from e
+        raise TimeoutError(f"{target} did not answer; {_is_it_there(target)}") from e
     except FileNotFoundError as e:
         raise FileNotFoundError(f"{target} does not exist; {_where_to_look(target)}") from e
     except PermissionError as e:
         raise PermissionError(f"{target}: permission denied; may the exporter's user use it?") from e
     except OSError as e:
         reason = e.strerror or str(e)
-        raise ConnectionError(f"{target}: {reason}; is the board powered and on the network?") from e
+        raise ConnectionError(f"{target}: {reason}; {_is_it_there(target)}") from e
+
+
+def _is_it_there(target: str) -> str:
+    if target.startswith("vsock "):
+        return "does the virtual machine run, with a vsock device of that cid?"
+    return "is the board powered and on the network?"
 
 
 def _where_to_look(target: str) -> str:

@@ -12,12 +12,22 @@ from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.streams.common import MEMORY_STREAM_ITEMS
 
-from .connect import connect_tcp, connect_udp, connect_unix, resolve
+from .connect import connect_tcp, connect_udp, connect_unix, connect_vsock, resolve
+from .dbus import DbusNetwork
 from .interface import NetworkInterface
 from .streams import DatagramStream, SocketStream
 from .websocket import WebsocketNetwork
 
-__all__ = ["EchoNetwork", "NetworkInterface", "TcpNetwork", "UdpNetwork", "UnixNetwork", "WebsocketNetwork"]
+__all__ = [
+    "DbusNetwork",
+    "EchoNetwork",
+    "NetworkInterface",
+    "TcpNetwork",
+    "UdpNetwork",
+    "UnixNetwork",
+    "VsockNetwork",
+    "WebsocketNetwork",
+]
 
 
 @dataclass(kw_only=True)
@@ -83,6 +93,30 @@ class UnixNetwork(NetworkInterface, Driver):
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[SocketStream]:
         async with connect_unix(self.path) as stream:
+            yield stream
+
+
+@dataclass(kw_only=True)
+class VsockNetwork(NetworkInterface, Driver):
+    """A port of a virtual machine, or of its host, that needs no network (vsock(7); Linux)."""
+
+    cid: int
+    """Which machine: 2 is the host, a virtual machine has what its configuration gives it."""
+
+    port: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("cid", self.cid), ("port", self.port)):
+            if not 0 <= value < 0xFFFFFFFF:  # the last one stands for any
+                raise ConfigurationError(f"{name} must be 0 to 4294967294, not {value}")
+        if not hasattr(socket, "AF_VSOCK"):
+            raise ConfigurationError("VsockNetwork needs Linux: this host has no vsock sockets")
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[SocketStream]:
+        async with connect_vsock(self.cid, self.port) as stream:
             yield stream
 
 

@@ -1,7 +1,7 @@
 """Local sockets whose connections are streams of a driver: what the adapters and the command line are made of."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +69,18 @@ async def forwarded_unix(client: "DriverClient", method: str, path: Path | None)
     with listening_on_unix(path) as listener:
         async with accepting(listener, lambda connection: _forward_logged(client, method, connection)):
             yield path
+
+
+@asynccontextmanager
+async def forwarded_websocket(
+    client: "DriverClient", method: str, origins: Sequence[str]
+) -> AsyncGenerator[tuple[str, int]]:
+    """A web socket on the loopback address meanwhile, for web pages of these origins and for programs; its address."""
+    from .websocket import accepting_websockets
+
+    accepting = accepting_websockets(lambda connection: _forward_logged(client, method, connection), origins)
+    async with accepting as address:
+        yield address
 
 
 async def exporter_lost(client: "DriverClient") -> None:

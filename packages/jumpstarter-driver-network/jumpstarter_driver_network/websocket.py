@@ -3,14 +3,14 @@
 A web socket has no half-close (RFC 6455, section 7): the end of what a client sends closes it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from anyio import ClosedResourceError, EndOfStream
+from anyio import CancelScope, ClosedResourceError, EndOfStream
 from anyio.abc import ObjectStream
 from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.driver import Driver, export, exportstream
@@ -20,7 +20,9 @@ from .interface import NetworkInterface
 from .streams import SocketBroken
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import ServerConnection
+    from websockets.typing import Origin, Subprotocol
 
 MAX_MESSAGE = 16 << 20
 """Most bytes of one message that the peer may send."""
@@ -40,11 +42,7 @@ class WebsocketNetwork(NetworkInterface, Driver):
         super().__post_init__()
         if not _is_websocket(self.url):
             raise ConfigurationError(f"url must be ws://host/path or wss://host/path, not {self._shown_url!r}")
-        if find_spec("websockets") is None:
-            raise ConfigurationError(
-                "WebsocketNetwork needs the library websockets; "
-                "run: pip install 'jumpstarter-driver-network[websocket]'"
-            )
+        check_library("WebsocketNetwork")
 
     @exportstream
     @asynccontextmanager
@@ -82,6 +80,14 @@ class WebsocketNetwork(NetworkInterface, Driver):
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def check_library(user: str) -> None:
+    """Raise ConfigurationError unless web sockets can be used."""
+    if find_spec("websockets") is None:
+        raise ConfigurationError(
+            f"{user} needs the library websockets; run: pip install 'jumpstarter-driver-network[websocket]'"
+        )
+
+
 def _is_websocket(url: str) -> bool:
     parts = urlsplit(url)
     try:
@@ -93,7 +99,7 @@ def _is_websocket(url: str) -> bool:
 class WebsocketStream(ObjectStream[bytes]):
     """The messages of a web socket; text arrives as UTF-8."""
 
-    def __init__(self, connection: "ClientConnection", name: str) -> None:
+    def __init__(self, connection: "Connection", name: str) -> None:
         self._connection = connection
         self._name = name
         self._eof_sent = False
@@ -135,3 +141,42 @@ class WebsocketStream(ObjectStream[bytes]):
         if not self._eof_sent:
             self._connection.transport.abort()
         await self._connection.wait_closed()
+
+
+@asynccontextmanager
+async def accepting_websockets(
+    handle: Callable[[WebsocketStream], Awaitable[object]], origins: Sequence[str]
+) -> AsyncGenerator[tuple[str, int]]:
+    """Serve web sockets on a free port of the loopback address meanwhile; yields host and port.
+
+    Any page that a browser shows could connect there: those of other origins are refused. Programs, which have none,
+    are not.
+    """
+    from websockets.asyncio.server import serve
+
+    scopes: set[CancelScope] = set()
+
+    async def serve_one(connection: "ServerConnection") -> None:
+        with CancelScope() as scope:
+            scopes.add(scope)
+            try:
+                await handle(WebsocketStream(connection, "local web socket"))
+            finally:
+                scopes.discard(scope)
+
+    allowed = [cast("Origin", origin) for origin in origins]
+    server = serve(
+        serve_one, "127.0.0.1", 0, origins=[*allowed, None], select_subprotocol=_binary, max_size=MAX_MESSAGE
+    )
+    async with server as listening:
+        address: tuple[Any, ...] = next(iter(listening.sockets)).getsockname()
+        try:
+            yield str(address[0]), int(address[1])
+        finally:
+            for scope in tuple(scopes):
+                scope.cancel()
+
+
+def _binary(connection: "ServerConnection", offered: "Sequence[Subprotocol]") -> "Subprotocol | None":
+    """What older viewers insist on; others offer nothing."""
+    return next((name for name in offered if name == "binary"), None)
