@@ -8,15 +8,20 @@ import sys
 import threading
 import time
 from base64 import b64decode
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from jumpstarter.client.client import connect
+from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.errors import DriverError
 from jumpstarter.client.exceptions import LeaseError
+from jumpstarter.client.tree import Policy
 from jumpstarter.common.backoff import Backoff
-from jumpstarter.common.limits import CONTROLLER_RETRY, REFUSALS
+from jumpstarter.common.exceptions import LimitError
+from jumpstarter.common.limits import CALLER_STREAMS, CONTROLLER_RETRY, REFUSALS
 from leasebench import wait_for
 
 if TYPE_CHECKING:
@@ -288,6 +293,27 @@ def test_a_router_that_dies_is_told_and_dialled_again(bench: LeaseBench, control
 
         wait_for(works, 15)
         assert controller.count("Dial") >= 2
+
+
+def test_the_byte_streams_of_each_connection_are_counted_apart(bench: LeaseBench):
+    with bench.exporter(), bench.leased() as (lease, board), lease.serve_unix() as path, ExitStack() as stack:
+        full = stack.enter_context(connect(Endpoint(str(path)), Policy(unsafe=True))).children["board"]
+        for _ in range(CALLER_STREAMS):
+            stack.enter_context(full.stream("connect"))
+        with pytest.raises(LimitError, match="limit CALLER_STREAMS"), full.stream("connect"):
+            pass
+        assert full.call("look") == CALLER_STREAMS
+        with board.stream("connect") as stream:
+            stream.send(b"x")
+            assert stream.receive() == b"x"
+
+
+def test_a_client_that_may_be_elsewhere_gets_no_traceback(bench: LeaseBench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JMP_DEBUG", "1")
+    with bench.exporter(), bench.leased() as (_, board):
+        with pytest.raises(DriverError) as failed:
+            board.call("wait", -1)
+        assert (failed.value.reason, failed.value.remote_traceback) == ("sleep length must be non-negative", "")
 
 
 def test_tokens_of_the_router_open_nothing_twice(bench: LeaseBench, controller: FakeController):

@@ -65,7 +65,12 @@ class Bystander:
 @pytest.mark.alone
 @pytest.mark.parametrize(
     ("way", "connections", "allowed"),
-    [("tcp", 1, CALLER_STREAMS), ("tls", 2, 2 * CALLER_STREAMS), ("unix", 1, LOCAL_STREAMS)],
+    [
+        ("tcp", 1, CALLER_STREAMS),
+        ("tls", 2, 2 * CALLER_STREAMS),
+        ("unix", 1, LOCAL_STREAMS),
+        ("unix", 4, LOCAL_STREAMS),
+    ],
 )
 def test_of_ten_thousand_streams_those_beyond_the_limit_are_refused(
     start: StartBench, way: str, connections: int, allowed: int

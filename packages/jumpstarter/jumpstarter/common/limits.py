@@ -6,10 +6,14 @@ MAX_MESSAGE = 4 << 20
 """Most bytes of one gRPC message."""
 
 CALLER_STREAMS = 256
-"""Byte streams that one TCP connection may have open."""
+"""Byte streams that one TCP connection, or one connection of the client of a lease, may have open."""
 
-LOCAL_STREAMS = 1024
-"""Byte streams that may be open on a unix socket, whose connections cannot be told apart."""
+LOCAL_STREAMS = 512
+"""Byte streams that all local clients of a unix socket may have open: gRPC cannot tell their connections apart.
+
+Every connection takes in more calls than that, so that who is beyond it is refused and does not wait. gRPC takes 20 KiB
+for a call until it is refused: with 1024, somebody with four connections would cost 90 MiB, of 64 that a peer may cost.
+"""
 
 BESIDE_STREAMS = 64
 """Calls that a connection can make at a time while it has as many byte streams as it may; further ones wait."""
@@ -24,7 +28,8 @@ IDLE_STREAMS = 16
 """Stream calls that a client keeps for the next connection of a forward."""
 
 MAX_CONNECTIONS = 600
-"""Connections of one exporter, of which a client takes up to three; further ones are closed at once."""
+"""Connections of one exporter; further ones are closed at once. There is room for 200 clients, each of which takes
+up to three: for its plain calls, for its event loop, and for the session that it holds."""
 
 MAX_NAME = 255
 """Most characters of the name of a driver or method."""

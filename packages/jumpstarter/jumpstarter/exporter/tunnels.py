@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import socket
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from anyio import BrokenResourceError, ClosedResourceError, connect_unix, create_task_group, sleep
+from anyio import BrokenResourceError, ClosedResourceError, create_task_group, sleep
+from anyio.abc import UNIXSocketStream
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
 from ..common.backoff import Backoff
@@ -39,7 +42,7 @@ class Tunnels:
         self.last_used = time.monotonic()
         """When the last of them ended."""
 
-    async def run(self, socket: Path) -> None:
+    async def run(self, path: Path) -> None:
         """Listen for clients, through all outages of the controller, until cancelled."""
         backoff = Backoff(*CONTROLLER_RETRY)
         async with create_task_group() as tasks:
@@ -47,13 +50,13 @@ class Tunnels:
                 stub = await self._controller.connected()
                 started = time.monotonic()
                 try:
-                    await self._listen(stub, tasks, socket)
+                    await self._listen(stub, tasks, path)
                 except (grpc.RpcError, OSError) as e:
                     details: Any = e.details() if isinstance(e, grpc.aio.AioRpcError) else e
                     logger.debug("listening for lease %s ended: %s", self._lease, details)
                 await sleep(backoff.after(time.monotonic() - started))
 
-    async def _listen(self, stub: Any, tasks: TaskGroup, socket: Path) -> None:
+    async def _listen(self, stub: Any, tasks: TaskGroup, path: Path) -> None:
         call = stub.Listen(pb.ListenRequest(lease_name=self._lease))
         try:
             while (dial := await asked(call.read)) is not grpc.aio.EOF:
@@ -62,17 +65,17 @@ class Tunnels:
                         "the client of lease %s has %d connections (limit MAX_TUNNELS)", self._lease, self.count
                     )
                     continue
-                tasks.start_soon(self._serve, dial, socket)
+                tasks.start_soon(self._serve, dial, path)
         finally:
             call.cancel()
 
-    async def _serve(self, dial: pb.ListenResponse, socket: Path) -> None:
+    async def _serve(self, dial: pb.ListenResponse, path: Path) -> None:
         """Serve one connection of the client, whatever becomes of it."""
         config = self._config
         self.count += 1
         self._changes.notify()
         try:
-            local = await connect_unix(socket)
+            local = await _connected(path)
             await carry(dial.router_endpoint, dial.router_token, local, config.tls, config.grpcOptions)
         except (BrokenResourceError, ClosedResourceError, OSError, ConfigurationError) as e:
             logger.info(
@@ -85,3 +88,21 @@ class Tunnels:
             self.count -= 1
             self.last_used = time.monotonic()
             self._changes.notify()
+
+
+async def _connected(path: Path) -> UNIXSocketStream:
+    """A connection to a session's socket, by a name of its own where the system has such names.
+
+    By that, the session counts its byte streams apart from those of other tunnels, and knows that its client may be on
+    another host.
+    """
+    local = socket.socket(socket.AF_UNIX)
+    try:
+        local.setblocking(False)
+        if sys.platform == "linux":
+            local.bind("")  # the kernel chooses the name (unix(7), autobind)
+        local.connect(str(path))  # at once or never, on a unix socket
+        return await UNIXSocketStream.from_socket(local)
+    except BaseException:
+        local.close()
+        raise
