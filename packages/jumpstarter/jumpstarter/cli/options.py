@@ -6,8 +6,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..config.exporter import ExporterConfigV1Alpha1
 
 F = TypeVar("F", bound=Callable[..., object])
+R = TypeVar("R")
 
 _ADDRESS = re.compile(r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]/\s]+)):)?(?P<port>\d{1,5})", re.ASCII)
 
@@ -40,12 +43,48 @@ def passphrase_options(command: F) -> F:
     return text(file(command))
 
 
-def exporter_options(command: F) -> F:
-    """Those by which a command says which exporter that runs already it means."""
-    for option in reversed(_EXPORTER):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which exporter that runs already is meant: at most one of `name`, `socket` and `address`."""
 
+    name: str | None
+    socket: str | None
+    address: str | None
+    insecure: bool
+    tls_ca: str | None
+    passphrase: str | None = field(repr=False)
+    passphrase_file: str | None
+
+    @property
+    def given(self) -> dict[str, str | None]:
+        """The options that name one, with what was given."""
+        return {"--name": self.name, "--socket": self.socket, "--tls-grpc": self.address}
+
+    def check(self, others: Mapping[str, object] | None = None) -> None:
+        """Raise UsageError where the options, or `others` beside them, name more than one, or do not go together."""
+        check_one({**(others or {}), **self.given})
+        if self.address is None and any((self.insecure, self.tls_ca, self.passphrase, self.passphrase_file)):
+            raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
+
+    def secret(self) -> str | None:
+        """The passphrase; see `find_passphrase`."""
+        return find_passphrase(self.passphrase, self.passphrase_file)
+
+
+def exporter_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Those by which a command says which exporter that runs already it means, given to it as `where`."""
+
+    @wraps(command)
+    def located(**given: Any) -> R:
+        return command(where=Where(**{name: given.pop(name) for name in _WHERE}), **given)
+
+    result: Any = located
+    for option in reversed(_EXPORTER):
+        result = option(result)
+    return result
+
+
+_WHERE = tuple(entry.name for entry in fields(Where))
 
 _EXPORTER = (
     click.option("-n", "--name", help="Name of an exporter that runs on this host."),
@@ -62,12 +101,6 @@ def check_one(given: Mapping[str, object]) -> None:
     if sum(value is not None for value in given.values()) > 1:
         *names, last = given
         raise click.UsageError(f"choose one of {', '.join(names)} and {last}")
-
-
-def check_tls(address: str | None, *others: object) -> None:
-    """Raise UsageError where there are options of a TCP port without its address."""
-    if address is None and any(others):
-        raise click.UsageError("--tls-…, --passphrase and --passphrase-file need --tls-grpc HOST:PORT")
 
 
 def load_config(file: str | None, alias: str | None) -> ExporterConfigV1Alpha1 | None:

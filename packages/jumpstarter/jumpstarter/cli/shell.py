@@ -18,6 +18,7 @@ from .clients import client_options, find_client, need_client
 from .durations import DURATION
 from .group import examples
 from .launch import run_attached
+from .options import Where
 from .running import running_exporter
 
 if TYPE_CHECKING:
@@ -61,15 +62,9 @@ if TYPE_CHECKING:
 @click.pass_obj
 def shell(
     log_level: str | None,
+    where: Where,
     exporter_config: str | None,
     exporter: str | None,
-    name: str | None,
-    socket: str | None,
-    address: str | None,
-    insecure: bool,
-    tls_ca: str | None,
-    passphrase: str | None,
-    passphrase_file: str | None,
     client: str | None,
     client_config: str | None,
     selectors: tuple[str, ...],
@@ -91,47 +86,56 @@ def shell(
     wish = Wish(
         lease=lease,
         selector=leases.joined(selectors),
-        exporter=name,
+        exporter=where.name,
         duration=duration or Wish.duration,
         acquisition_timeout=acquisition_timeout,
         retry_timeout=retry_timeout,
         dial_timeout=dial_timeout,
     )
+    is_leasing = wish != replace(Wish(), exporter=where.name) or client is not None or client_config is not None
     configs = {"--exporter-config": exporter_config, "--exporter": exporter}
-    addresses = {"--socket": socket, "--tls-grpc": address}
-    options.check_one({**configs, "--name": name, **addresses})
-    others = configs | addresses
-    options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
+    where.check(configs)
     config = options.load_config(exporter_config, exporter)
-    is_leasing = wish != replace(Wish(), exporter=name) or client is not None or client_config is not None
-    if is_leasing and (given := next((option for option, value in others.items() if value is not None), None)):
-        raise click.UsageError(f"{given} is for an exporter without a controller; it and leases exclude each other")
-    if is_leasing and wait is not None:
-        raise click.UsageError("--wait is for an exporter without a controller; use --acquisition-timeout SECONDS")
-    if config is not None and wait is not None:
-        raise click.UsageError("--wait is for an exporter that runs already; nobody else has the one of a file")
+    _check(where, configs, wait, is_leasing)
     terms = Terms(
         purpose=Path(command[0]).name if command else "a shell",  # the arguments may have secrets
         wait=None if wait == inf else wait or 0,
         logs=exporter_logs,
     )
-    attached: AbstractContextManager[Attachment]
-    leasing = _leasing(client_config, client, wish, is_leasing) if not any(others.values()) else None
+    is_direct = any((*configs.values(), where.socket, where.address))
+    leasing = _leasing(client_config, client, wish, is_leasing) if not is_direct else None
+    serves = leasing is None and config is not None
+    logs.to_stderr(log_level or ("INFO" if serves and exporter_logs else "WARNING"), exporters=exporter_logs)
     if leasing is not None:
-        logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
         attached = attach.leased(*leasing, terms)
     elif config is not None:
-        logs.to_stderr(log_level or ("INFO" if exporter_logs else "WARNING"))
         attached = attach.local(config, terms)
     else:
-        logs.to_stderr(log_level or "WARNING", exporters=exporter_logs)
-        if address is not None:
-            secret = options.find_passphrase(passphrase, passphrase_file)
-            attached = attach.tcp(
-                options.check_address(address), insecure, secret, Path(tls_ca) if tls_ca else None, terms
-            )
-        else:
-            attached = attach.unix(Path(socket) if socket else running_exporter(name), terms)
+        attached = _running(where, terms)
+    return _run(attached, command)
+
+
+def _check(where: Where, configs: dict[str, str | None], wait: float | None, is_leasing: bool) -> None:
+    """Raise UsageError where options are for different kinds of exporters."""
+    others = {option: value for option, value in (configs | where.given).items() if option != "--name"}
+    if is_leasing and (given := next((option for option, value in others.items() if value is not None), None)):
+        raise click.UsageError(f"{given} is for an exporter without a controller; it and leases exclude each other")
+    if is_leasing and wait is not None:
+        raise click.UsageError("--wait is for an exporter without a controller; use --acquisition-timeout SECONDS")
+    if any(configs.values()) and wait is not None:
+        raise click.UsageError("--wait is for an exporter that runs already; nobody else has the one of a file")
+
+
+def _running(where: Where, terms: Terms) -> AbstractContextManager[Attachment]:
+    """The devices of an exporter that runs already."""
+    if where.address is None:
+        return attach.unix(Path(where.socket) if where.socket else running_exporter(where.name), terms)
+    secret, ca = where.secret(), Path(where.tls_ca) if where.tls_ca else None
+    return attach.tcp(options.check_address(where.address), where.insecure, secret, ca, terms)
+
+
+def _run(attached: AbstractContextManager[Attachment], command: tuple[str, ...]) -> int:
+    """The status of a command, or a shell, with devices attached."""
     status = errors.OK
     try:
         with attached as attachment:

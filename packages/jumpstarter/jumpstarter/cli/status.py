@@ -12,6 +12,7 @@ from ..common.metadata import NAME_LABEL
 from ..common.text import one_line
 from . import errors, options
 from .group import examples
+from .options import Where
 from .running import running_exporter
 
 if TYPE_CHECKING:
@@ -30,23 +31,10 @@ _WORDS = {0: "unknown", 1: "ready", 2: "absent", 3: "faulty"}
 )
 @options.exporter_options
 @errors.output_option
-def status(
-    name: str | None,
-    socket: str | None,
-    address: str | None,
-    insecure: bool,
-    tls_ca: str | None,
-    passphrase: str | None,
-    passphrase_file: str | None,
-    output: str | None,
-) -> None:
+def status(where: Where, output: str | None) -> None:
     """Show what an exporter does, who holds it, and which of its devices can be used."""
-    options.check_one({"--name": name, "--socket": socket, "--tls-grpc": address})
-    options.check_tls(address, insecure, tls_ca, passphrase, passphrase_file)
-    if address is not None:
-        endpoint = _tcp(address, insecure, tls_ca, options.find_passphrase(passphrase, passphrase_file))
-    else:
-        endpoint = _unix(Path(socket) if socket else running_exporter(name))
+    where.check()
+    endpoint = _endpoint(where)
     from ..client.probe import look
 
     found = _facts(look(endpoint), endpoint)
@@ -58,17 +46,13 @@ def status(
         _show(found)
 
 
-def _unix(path: Path) -> Endpoint:
+def _endpoint(where: Where) -> Endpoint:
     from ..client.connection import Endpoint
 
-    return Endpoint(str(path.absolute()))
-
-
-def _tcp(address: str, insecure: bool, tls_ca: str | None, secret: str | None) -> Endpoint:
-    from ..client.connection import Endpoint
-
-    ca = options.read_ca(Path(tls_ca)) if tls_ca else None
-    return Endpoint(options.check_address(address), insecure=insecure, passphrase=secret, ca=ca)
+    if where.address is None:
+        return Endpoint(str((Path(where.socket) if where.socket else running_exporter(where.name)).absolute()))
+    secret, ca = where.secret(), options.read_ca(Path(where.tls_ca)) if where.tls_ca else None
+    return Endpoint(options.check_address(where.address), insecure=where.insecure, passphrase=secret, ca=ca)
 
 
 def _facts(look: Look, endpoint: Endpoint) -> dict[str, Any]:
