@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from pairings import Pairing, Results  # noqa: E402
 collect_ignore_glob = ["bench/*", "third_party/*"]
 
 AT_A_TIME = 3
-"""Pairings that are played at the same time; they wait for one another's starts, mostly."""
+"""Pairings that do something at the same time; they wait for one another's starts, mostly."""
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +46,14 @@ def played(
     """The results of a pairing; all that this run asks for are played, a few at a time."""
     parameters: list[Any] = [getattr(getattr(item, "callspec", None), "params", {}) for item in request.session.items]
     wanted = dict.fromkeys(cast("list[Pairing]", [found["pairing"] for found in parameters if "pairing" in found]))
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    busy = threading.Semaphore(AT_A_TIME)
+    waiting = sum(map(pairings.is_idle_for_long, wanted))
+    with ThreadPoolExecutor(AT_A_TIME + waiting) as pool:
         futures: dict[Pairing, Future[Results]] = {}
-        for pairing in wanted:
+        for pairing in sorted(wanted, key=pairings.is_idle_for_long, reverse=True):
             for release in (pairing.client, pairing.exporter):
                 bins(release)
-            futures[pairing] = pool.submit(pairings.play, pairing, bins, certificate)
+            futures[pairing] = pool.submit(pairings.play, pairing, bins, certificate, busy)
         try:
             yield lambda pairing: futures[pairing].result(900)
         finally:

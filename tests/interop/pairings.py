@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -255,15 +256,22 @@ def wait_for(what: Callable[[], bool], timeout: float = 30.0) -> bool:
     return True
 
 
-def play(pairing: Pairing, bins: Callable[[str], Path], certificate: tuple[Path, Path]) -> Results:
-    """Everything that a pairing is asked to do, against one exporter."""
-    with tempfile.TemporaryDirectory(prefix="jmp") as folder:
+def is_idle_for_long(pairing: Pairing) -> bool:
+    """Whether it has a client that does nothing for a long time, which is to be admitted by its exporter."""
+    return pairing.transport == "tcp"
+
+
+def play(
+    pairing: Pairing, bins: Callable[[str], Path], certificate: tuple[Path, Path], busy: threading.Semaphore
+) -> Results:
+    """Everything that a pairing is asked to do, against one exporter; `busy` is not held while it only waits."""
+    with tempfile.TemporaryDirectory(prefix="jmp") as folder, ExitStack() as stack:
         bench = Bench(pairing, Path(folder), bins, certificate)
         results: Results = {}
-        with ExitStack() as stack:
+        idle: subprocess.Popen[str] | None = None
+        with busy:
             exporter = stack.enter_context(bench.exporter())
-            idle: subprocess.Popen[str] | None = None
-            if pairing.transport == "tcp":
+            if is_idle_for_long(pairing):
                 idle = stack.enter_context(
                     bench.started(*bench.scenarios("--idle", str(bench.results_file), str(IDLE)))
                 )
@@ -272,13 +280,15 @@ def play(pairing: Pairing, bins: Callable[[str], Path], certificate: tuple[Path,
                 results["scenarios end"] = Outcome("failed", ran.stdout + ran.stderr)
             for part in (commands, killed_client):
                 results |= part(bench)
-            if idle is not None:
-                _, said = idle.communicate(timeout=IDLE + PATIENCE)
-                if idle.returncode:
-                    results["keepalive"] = Outcome("failed", said)
+        if idle is not None:
+            _, said = idle.communicate(timeout=IDLE + PATIENCE)
+            if idle.returncode:
+                results["keepalive"] = Outcome("failed", said)
+        with busy:
             if pairing.transport != "unix":
                 results |= shell(bench)  # an exporter of ours gives nobody a session while another one's stream is open
             results |= lost_exporter(bench, exporter)
+        stack.close()  # the exporter's log is whole
         results = bench.results() | results
         for outcome in results.values():
             if outcome.outcome == "failed":

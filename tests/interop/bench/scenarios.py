@@ -277,11 +277,15 @@ def many_byte_streams(client: Any) -> None:
             for number in range(20):
                 tasks.start_soon(one, number)
 
-    client.portal.call(all_of_them)
-    for _ in range(400):  # more than the exporter allows at a time
+    def opened_and_closed(number: int) -> None:
         with client.echo.stream() as stream:
             stream.send(b"x")
             equal(stream.receive(), b"x")
+
+    client.portal.call(all_of_them)
+    with ThreadPoolExecutor(8) as threads:
+        for _ in threads.map(opened_and_closed, range(400)):  # more than the exporter allows at a time
+            pass
 
 
 @scenario
@@ -361,10 +365,20 @@ def resources(client: Any) -> None:
     offer = Offer()
     client.portal.call(offered, client.probe, offer, None, "download", 3 * MIB + 17)
     assert bytes(offer.received) == expected_download(3 * MIB + 17)
-    for _ in range(100):
-        offer = Offer()
-        client.portal.call(offered, client.probe, offer, None, "download", 100)
-        equal(bytes(offer.received), PATTERN[:100])
+
+    async def a_small_one(limiter: anyio.CapacityLimiter) -> None:
+        async with limiter:
+            offer = Offer()
+            await offered(client.probe, offer, None, "download", 100)
+            equal(bytes(offer.received), PATTERN[:100])
+
+    async def many_small_ones() -> None:
+        limiter = anyio.CapacityLimiter(10)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(a_small_one, limiter)
+
+    client.portal.call(many_small_ones)
 
 
 ENCODERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
