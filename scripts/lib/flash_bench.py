@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -20,7 +21,7 @@ metadata: {{namespace: default, name: flash-bench}}
 export:
   storage:
     type: jumpstarter_driver_storage.driver.FileStorage
-    config: {{path: {medium}, cache_bytes: {cache}}}
+    config: {{path: {medium}}}
 """
 
 CLIENT = """\
@@ -33,9 +34,10 @@ def peak():
 path, verify, exporter = sys.argv[1:]
 with env() as client:
     client.storage.state()
-    before, start = peak(), time.monotonic()
+    before, start, cpu = peak(), time.monotonic(), time.process_time()
     result = client.storage.flash(path, verify=verify)
     out = {"seconds": time.monotonic() - start, "received": result.received, "growth": peak() - before}
+    out["cpu"] = time.process_time() - cpu
 print(json.dumps(out))
 """
 
@@ -59,6 +61,7 @@ class Bench:
         self.env = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "JUMPSTARTER_HOST": str(self.socket)}
         self.env |= {"XDG_CACHE_HOME": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
         self.growth: dict[str, list[int]] = {"client": [], "exporter": []}
+        self.cpu: dict[str, list[float]] = {}
 
     def run(self) -> None:
         self.images()
@@ -73,6 +76,8 @@ class Bench:
         tell("flash, verify off (0.6 or more)", off, base)
         tell("flash, verify full (0.35 or more)", full, base)
         tell("flash of 4 times the size, 90 % zeros (4 or more)", sparse, statistics.median(off), "dense")
+        for name, seconds in self.cpu.items():
+            say(f"processor time per GiB, {name}: {statistics.median(seconds) * 1024 / self.mib:.2f} s")
         self.second()
         for name, values in self.growth.items():
             say(f"growth of the {name}'s memory (under 96 MiB): {max(values)} MiB")
@@ -98,20 +103,22 @@ class Bench:
         function()
         return time.monotonic() - start
 
-    def flash(self, image: Path, verify: str, mib: int = 0, cache: int = 0) -> float:
-        """MiB per second of a flash by an exporter of its own."""
-        return (mib or self.mib) / float(self.measured(image, verify, cache)["seconds"])
+    def flash(self, image: Path, verify: str, mib: int = 0) -> float:
+        """MiB per second of a flash of which nothing has come before; its blocks are kept, as they are by default."""
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        return (mib or self.mib) / float(self.measured(image, verify)["seconds"])
 
-    def measured(self, image: Path, verify: str, cache: int) -> dict[str, float]:
+    def measured(self, image: Path, verify: str) -> dict[str, float]:
+        """Seconds, bytes received and growth of a flash by an exporter of its own."""
         self.medium.unlink(missing_ok=True)
         config = self.folder / "bench.yaml"
-        config.write_text(CONFIG.format(medium=self.medium, cache=cache))
+        config.write_text(CONFIG.format(medium=self.medium))
         command = ["jmp", "run", "--exporter-config", str(config)]
         exporter = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_for(self.socket)
             worker = worker_of(exporter.pid)
-            before = peak_mib(worker)
+            before, cpu = peak_mib(worker), cpu_seconds(worker)
             done = subprocess.run(
                 [sys.executable, "-c", CLIENT, image, verify, str(exporter.pid)],
                 env=self.env,
@@ -120,6 +127,9 @@ class Bench:
             )
             self.growth["exporter"].append(peak_mib(worker) - before)
             result: dict[str, float] = json.loads(done.stdout)
+            if image == self.dense:
+                self.cpu.setdefault(f"client, verify {verify}", []).append(result["cpu"])
+                self.cpu.setdefault(f"exporter, verify {verify}", []).append(cpu_seconds(worker) - cpu)
             self.growth["client"].append(int(result["growth"]))
             return result
         finally:
@@ -128,8 +138,8 @@ class Bench:
 
     def second(self) -> None:
         """What is sent of an image of which one percent is new."""
-        self.measured(self.dense, "off", 16 << 30)
-        again = self.measured(self.changed, "off", 16 << 30)
+        self.flash(self.dense, "off")
+        again = self.measured(self.changed, "off")
         share = again["received"] / (self.mib << 20)
         say(f"second flash, 1 % changed: {100 * share:.2f} % of the bytes sent (under 5 %), {again['seconds']:.2f} s")
 
@@ -158,6 +168,12 @@ def peak_mib(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) >> 10
     return 0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def say(text: str) -> None:

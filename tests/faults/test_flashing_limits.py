@@ -6,9 +6,8 @@ import gzip
 import os
 import re
 import resource
-import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,44 +114,6 @@ def test_a_flash_takes_little_memory_at_both_ends_and_gives_it_back(flashing: Fl
         assert at_exporter.growth < GROWTH
         wait_for(lambda: resident(bench.pid) < before + 12 * MIB, 10, lambda: resident(bench.pid) - before)
         assert result["sha256"] == file_digest(image)
-
-
-@pytest.fixture
-def tiny_disk(lab: Lab) -> Generator[Path]:
-    """A folder on a disk of 1 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder = lab.directory / "tiny"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
-        pytest.skip("this system lets nobody mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def test_a_full_disk_for_kept_blocks_costs_time_and_nothing_else(
-    flashing: Flashing, lab: Lab, image: Path, medium: Path, tiny_disk: Path
-) -> None:
-    lab.environment["XDG_CACHE_HOME"] = str(tiny_disk)
-    with flashing() as bench:
-        status, _, error = j(bench, "flash", image)
-        assert status == 0, error
-        assert medium.read_bytes() == image.read_bytes()
-        assert any("blocks are kept" in line for line in bench.exporter.lines) or not list(tiny_disk.rglob("*.data"))
-
-
-def test_without_room_for_its_mark_a_medium_is_not_written(
-    flashing: Flashing, lab: Lab, image: Path, medium: Path, tiny_disk: Path
-) -> None:
-    lab.environment["XDG_STATE_HOME"] = str(tiny_disk)
-    with flashing() as bench:
-        medium.write_bytes(b"what was there")
-        with (tiny_disk / "full").open("wb", buffering=0) as file:
-            assert file.write(bytes(2 * MIB)) < 2 * MIB
-        status, _, error = j(bench, "flash", image)
-        assert status == 70
-        assert "cannot be marked as incomplete" in error
-        assert medium.read_bytes() == b"what was there"
 
 
 class Upload(ByteStream):

@@ -55,13 +55,23 @@ def disk_sequence(fd: int) -> int:
     return 0
 
 
+def names_device(path: Path) -> bool:
+    """Whether a path is where block devices are, so that nobody makes a file there; /dev/shm has files only."""
+    return path.is_relative_to("/dev") and not path.is_relative_to("/dev/shm")
+
+
+def may_be_made(path: Path) -> bool:
+    """Whether a file that is not there will be made when it is written."""
+    return path.parent.is_dir() and not names_device(path)
+
+
 def status_of(path: Path, write: bool) -> os.stat_result:
     """What a medium is; of a file that will be made, all zeros. StorageError where it is not there."""
     try:
         return path.stat()
     except FileNotFoundError as e:
-        if write and path.parent.is_dir() and not path.is_relative_to("/dev"):
-            return os.stat_result((0,) * 10)  # a file that will be made
+        if write and may_be_made(path):
+            return os.stat_result((0,) * 10)
         raise StorageError(f"{path} is not there", "check that the medium is plugged in, and the path") from e
     except OSError as e:
         raise StorageError(f"{path}: {reason(e)}") from e
@@ -146,8 +156,8 @@ def why_not_ready(path: Path) -> str | None:
             return None
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as e:
-        if e.errno == errno.ENOENT and path.parent.is_dir() and not path.is_relative_to("/dev"):
-            return None  # a file that will be made
+        if e.errno == errno.ENOENT and may_be_made(path):
+            return None
         return reason(e) if e.errno in _NOT_READY else None
     try:
         return None if device_size(fd) else "it has no bytes"

@@ -11,6 +11,7 @@ from typing import Any
 from jumpstarter.common.exceptions import ConfigurationError
 from jumpstarter.driver import Driver, export
 
+from .blockdevices import names_device
 from .common import Position, TransferResult, WriteOptions
 from .devices import Rules
 from .interface import FlasherInterface, StorageMuxFlasherInterface, StorageMuxInterface
@@ -52,7 +53,7 @@ class FileStorage(StorageMux):
         path = Path(self.path).expanduser()
         if path.is_dir():
             raise ConfigurationError(f"path: {path} is a directory; name a block device or a file")
-        if not path.parent.is_dir() and not path.is_relative_to("/dev"):
+        if not path.parent.is_dir() and not names_device(path):
             raise ConfigurationError(f"path: the directory {path.parent} does not exist")
         if self.size_bytes is not None and self.size_bytes <= 0:
             raise ConfigurationError("size_bytes must be more than 0")

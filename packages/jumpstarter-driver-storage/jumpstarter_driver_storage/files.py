@@ -55,6 +55,8 @@ def replacing(path: Path) -> Generator[BinaryIO]:
             if target.exists():
                 shutil.copymode(target, part)
             part.replace(target)
-        except BaseException:
+        except BaseException as e:
             part.unlink(missing_ok=True)
+            if isinstance(e, OSError) and e.filename == str(part):
+                e.filename = str(target)
             raise

@@ -17,7 +17,7 @@ from jumpstarter.streams.threads import in_thread
 
 from .blockdevices import why_not_ready, write_back
 from .cache import DEFAULT_BYTES
-from .common import VERIFY, Position, Progress, StorageError, TransferResult, Verify, WriteOptions
+from .common import VERIFY, Position, Progress, Stage, StageResult, StorageError, TransferResult, Verify, WriteOptions
 from .devices import Rules, users_of
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
@@ -236,12 +236,19 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             self._mark = Journal(self.medium_key())
         return self._mark
 
+    def _note(self, stage: Stage, result: StageResult) -> None:
+        """Put a stage that is done into the session's record."""
+        self.put_on_record("transfer", stage=str(stage), bytes=result.bytes, seconds=round(result.seconds, 3))
+
     @asynccontextmanager
     async def _transfer(self) -> AsyncGenerator[Tracker]:
-        tracker = self._tracker = Tracker()
+        tracker = self._tracker = Tracker(self._note)
         try:
             yield tracker
-        except (BrokenResourceError, ClosedResourceError, MemoryError) as e:
+        except BaseException as e:
+            self.put_on_record("transfer", stage=str(tracker.stage), bytes=tracker.done, outcome="failed")
+            if not isinstance(e, (BrokenResourceError, ClosedResourceError, MemoryError)):
+                raise
             cause = e.__cause__ or e
             no_memory = "the exporter has no memory left" if isinstance(cause, MemoryError) else ""
             why = no_memory or str(cause) or "the client went away"

@@ -180,8 +180,7 @@ def _patient(operator: Any, stall: float) -> Any:
     layers = opendal().layers
     if hasattr(operator, "to_operator"):
         operator = operator.to_operator()
-    if hasattr(layers, "TimeoutLayer"):  # from 0.47 on
-        operator = operator.layer(layers.TimeoutLayer(timeout=stall, io_timeout=stall))
+    operator = operator.layer(layers.TimeoutLayer(timeout=stall, io_timeout=stall))
     return operator.layer(layers.RetryLayer(max_times=RETRIES, min_delay=0.25, max_delay=4.0, jitter=True))
 
 

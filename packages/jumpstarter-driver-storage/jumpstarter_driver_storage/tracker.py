@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager
 
 from anyio import sleep
@@ -17,7 +17,9 @@ INTERVAL = 0.2
 class Tracker:
     """The stages of one transfer; any thread may count, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[Stage, StageResult], None] = lambda stage, result: None) -> None:
+        """`note` is told of each stage that has come to its end."""
+        self._note = note
         self.began = time.monotonic()
         self.stage = Stage.PREPARE
         self.done = 0
@@ -36,7 +38,8 @@ class Tracker:
         """A stage, whose bytes are counted by `count`."""
         self.stage, self.done, self.total, self._since = stage, 0, total, time.monotonic()
         yield
-        self.results[stage.value] = StageResult(bytes=self.done, seconds=time.monotonic() - self._since)
+        result = self.results[stage.value] = StageResult(bytes=self.done, seconds=time.monotonic() - self._since)
+        self._note(stage, result)
 
     def count(self, size: int) -> None:
         """So many more bytes of this stage are done."""

@@ -70,13 +70,12 @@ class FileWindows:
     def _read(self) -> Part | None:
         if self._has_holes and (hole := self._hole()):
             return SentZeros(hole)
-        view, length = memoryview(bytearray(WINDOW)), 0
-        while length < WINDOW:
-            count = self._file.readinto(view[length:])
-            if not count:
-                break
-            length += count
-        return _part(view[:length]) if length else None
+        parts, left = list[bytes](), WINDOW
+        while left and (part := self._file.read(left)):  # pipes give a little at once
+            parts.append(part)
+            left -= len(part)
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        return _part(memoryview(content)) if content else None
 
     def _hole(self) -> int:
         """Bytes of the hole at the position of the file, in whole blocks up to a window; the position is behind it."""

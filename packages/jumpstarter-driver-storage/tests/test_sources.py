@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import threading
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 from anyio import EndOfStream
 from anyio.abc import ByteStream
+from click.testing import CliRunner, Result
 from jumpstarter.client.core import DriverError, NotAllowed
 from jumpstarter.common.utils import serve
 from jumpstarter.streams.http import UrlRules
+from jumpstarter_driver_storage import transfers
 from jumpstarter_driver_storage.client import FlasherClient, StorageMuxFlasherClient
 from jumpstarter_driver_storage.driver import FileStorage, MockFlasher, MockStorageMuxFlasher
 from jumpstarter_testing.images import bmap_of, sparse_image
@@ -350,21 +353,19 @@ def test_the_exporter_fetches_an_image(fetching: tuple[StorageMuxFlasherClient, 
         assert client.state() == "dut"
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("cut", r"the download ended after \d+ of 4294305 bytes"),
-        ("endless", "does not say how long the file is"),
-        ("stall", r"the server sent nothing for a while, after \d+ bytes"),
-        ("missing", "the server says 404"),
-        ("loop", "Too many redirects, more than 10"),
-    ],
-)
-def test_a_download_that_is_not_whole_is_no_image(
-    fetching: tuple[StorageMuxFlasherClient, str], name: str, said: str
-) -> None:
+SAID = {
+    "cut": r"the download ended after \d+ of 4294305 bytes",
+    "endless": "does not say how long the file is",
+    "stall": r"the server sent nothing for a while, after \d+ bytes",
+    "missing": "the server says 404",
+    "loop": "Too many redirects, more than 10",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_download_that_is_not_whole_is_no_image(fetching: tuple[StorageMuxFlasherClient, str], name: str) -> None:
     client, base = fetching
-    with pytest.raises(DriverError, match=said):
+    with pytest.raises(DriverError, match=SAID[name]):
         client.flash(f"{base}/{name}")
     assert client.state() == "host"
 
@@ -389,6 +390,43 @@ def test_the_exporter_is_not_led_astray(
     with pytest.raises(NotAllowed, match=said):
         client.flash(url.format(base=base, port=server.server_port))
     assert len(server.asked) - asked == url.startswith("{base}")
+
+
+@pytest.mark.parametrize("name", ["cut", "endless", "stall", "missing", "loop"])
+def test_what_the_client_does_not_read_whole_is_no_image(
+    fetching: tuple[StorageMuxFlasherClient, str], medium: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "_own_rules", lambda: UrlRules(anywhere=True, stall=0.5))
+    client, base = fetching
+    with pytest.raises(OSError, match=SAID[name]):
+        client.flash(f"{base}/{name}", fetch="client")
+    assert client.state() == "host"
+    client.flash(f"{base}/there", fetch="client")
+    assert medium.read_bytes() == CONTENT
+    assert client.state() == "dut"
+
+
+def test_who_fetches_is_said_by_an_option(medium: Path, server: Server) -> None:
+    """Of the command; the exporter may not read this server, its user may."""
+    url = f"http://127.0.0.1:{server.server_port}/images/whole"
+    with serve(FileStorage(path=str(medium))) as client:
+
+        def flash(*options: str) -> Result:
+            return CliRunner().invoke(client.cli(), ["flash", url, *options])  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+
+        for options in ([], ["--fetch", "exporter"]):
+            refused = flash(*options)
+            assert isinstance(refused.exception, NotAllowed)
+            assert "only https is used; use https, or add it to allowed_urls" in str(refused.exception)
+            assert not server.asked
+        done = flash("--fetch", "client", "--output", "json")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+        assert medium.read_bytes() == CONTENT
+        assert flash("--fetch", "nobody").exit_code == 2
+    with serve(FileStorage(path=str(medium), allowed_urls=[url])) as client:
+        assert flash("--fetch", "exporter").exit_code == 0
+        assert "wrote 4294305 bytes" in flash().stdout
 
 
 def test_a_download_that_is_too_large_is_refused(medium: Path, server: Server) -> None:

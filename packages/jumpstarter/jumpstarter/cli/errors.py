@@ -9,6 +9,7 @@ import time
 import traceback
 from _thread import start_new_thread
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -114,9 +115,15 @@ def output_option(command: F) -> F:
     return click.option("-o", "--output", type=choice, callback=choose, is_eager=True, help=help)(command)
 
 
+def say(line: str) -> None:
+    """Say something on stderr that the command can do without, as where that is a file on a full disk."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
 def warn(program: str, message: str) -> None:
     """Say on stderr what went wrong although the command goes on."""
-    click.echo(f"{program}: warning: {one_line(redacted(message))}", err=True)
+    say(f"{program}: warning: {one_line(redacted(message))}")
 
 
 def run(program: str, command: Callable[[], object]) -> int:

@@ -147,7 +147,7 @@ def _serve_leases(config: ExporterConfigV1Alpha1, log_level: str) -> None:
     logs.to_stderr(log_level)
 
     def ready() -> None:
-        click.echo(f"exporter {config.metadata.name} is registered with {config.endpoint}", err=True)
+        errors.say(f"exporter {config.metadata.name} is registered with {config.endpoint}")
 
     run(_to_its_end, partial(serve_registered, config, ready=ready))
 
@@ -168,4 +168,4 @@ def _announce(name: str, listener: Listener, address: str) -> None:
         how = f"jmp shell --name {name}"
     elif listener.tls is None:
         how += " --tls-grpc-insecure"
-    click.echo(f"exporter {name} is ready on {address}; connect with: {how}", err=True)
+    errors.say(f"exporter {name} is ready on {address}; connect with: {how}")

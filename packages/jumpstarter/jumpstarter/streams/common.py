@@ -146,6 +146,8 @@ async def forward_stream(a: AnyByteStream, b: AnyByteStream) -> AsyncGenerator[N
             await join_streams(a, b)
         except Exception as e:  # noqa: BLE001 raised below, without the task group's wrapping
             failure.append(e)
+            for stream in (a, b):  # now: what the body waits for may wait for them
+                abort_stream(stream)
 
     try:
         async with create_task_group() as tasks:

@@ -23,7 +23,11 @@ class FileStream(ByteStream):
         return data
 
     async def send(self, item: bytes) -> None:
-        await to_thread.run_sync(self._file.write, item)
+        try:
+            await to_thread.run_sync(self._file.write, item)
+        except OSError as e:
+            e.filename = self._file.name  # the system does not say it
+            raise
 
     async def send_eof(self) -> None:
         pass
