@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jumpstarter.driver.discovery import Found
-from jumpstarter.usb import UsbDevice, about_serial, current_host, twins_of
+from jumpstarter.usb import UsbDevice, about_serial, current_host, has_own_serial
 
 from .protocol import BOOTLOADER, CONTROL, firmware, is_dutlink
 
@@ -15,25 +15,24 @@ def discover() -> Iterator[Found]:
     """Each board, by its serial, or by its port where that is not its own."""
     boards = [device for device in current_host().devices() if is_dutlink(device)]
     for device in boards:
-        twins = twins_of(device, boards)
         config: dict[str, Any] = {"serial": device.serial} if device.serial else {}
-        if len(twins) > 1 or not device.serial:
+        if not has_own_serial(device, boards):
             config["port"] = device.port
         yield Found(
             name="dutlink",
             type="jumpstarter_driver_dutlink.driver.Dutlink",
             title=f"DUTLink, firmware {firmware(device)}, at USB port {device.port}",
             config=config,
-            warnings=tuple(_warnings(device, len(twins), len(boards))),
+            warnings=tuple(_warnings(device, boards)),
             device=device.port,
         )
 
 
-def _warnings(device: UsbDevice, twins: int, boards: int) -> Iterator[str]:
-    yield from about_serial(device, twins)
+def _warnings(device: UsbDevice, boards: list[UsbDevice]) -> Iterator[str]:
+    yield from about_serial(device, boards)
     if device.interface(*BOOTLOADER) is not None:
         yield "it is in DFU mode and waits for firmware: press its reset button"
     elif device.interface(*CONTROL) is None:
         yield f"firmware {firmware(device)} has no control interface: update it to 0.08 or newer"
-    if boards > 1:
+    if len(boards) > 1:
         yield "of several boards, each needs storage_device, the link of its disk in /dev/disk/by-id or by-path"

@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from jumpstarter.usb import UsbDevice
+from jumpstarter.usb import UsbDevice, looks_like
 
-VENDOR, PRODUCT = 0x2B23, 0x1012
+is_dutlink = looks_like(ids=(0x2B23, 0x1012))
+"""Whether a device is one, in whatever mode."""
 CONTROL = (0xFF, 0x01, 0x01)
 """Class, subclass and protocol of the interface that takes the requests below; firmware has it since 0.08."""
 BOOTLOADER = (0xFE, 0x01, 0x02)
@@ -98,11 +99,6 @@ def encode_field(key: Key, value: str) -> bytes:
 def decode_field(data: bytes) -> str:
     """The text of a value, which is filled with NUL to its size."""
     return data.partition(b"\0")[0].decode(errors="replace")
-
-
-def is_dutlink(device: UsbDevice) -> bool:
-    """Whether a device is one, in whatever mode."""
-    return (device.vendor, device.product) == (VENDOR, PRODUCT)
 
 
 def firmware(device: UsbDevice) -> str:

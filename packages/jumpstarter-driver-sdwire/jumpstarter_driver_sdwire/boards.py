@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
-from jumpstarter.usb import VENDOR, HubPort, UsbDevice, UsbLink
+from jumpstarter.usb import VENDOR, HubPort, UsbDevice, UsbLink, looks_like
 from jumpstarter_driver_storage.common import Position
 
 from .recovery import HINT, TIMEOUT, cut_supply, wait_for
@@ -24,27 +24,22 @@ GENERATION_3 = (0x0BDA, 0x0316)
 HUB, READER = (0x0424, 0x2640), (0x0424, 0x4050)
 """The hub of a board with an FT200X, and the card reader at its first port."""
 
-MASS_STORAGE = (0x08, 0x06, 0x50)
-
 SET_BIT_MODE, READ_PINS = 0x0B, 0x0C
 CBUS_MODE = 0x20 << 8
 TO_DUT, TO_HOST = CBUS_MODE | 0xF0, CBUS_MODE | 0xF1
 """Values of SET_BIT_MODE: all four pins are outputs; bit 0 is the level of CBUS0."""
 
 
-def is_ft200x(device: UsbDevice) -> bool:
-    """Whether a device is the controller of a provisioned board."""
-    return (device.vendor, device.product) == PROGRAMMED and device.name == PRODUCT_STRING
-
-
-def is_factory(device: UsbDevice) -> bool:
-    """Whether a device is a chip that may be the controller of a board, or anything else of FTDI's."""
-    return (device.vendor, device.product) == FACTORY
-
-
-def is_generation_3(device: UsbDevice) -> bool:
-    """Whether a device is a board of the third generation."""
-    return (device.vendor, device.product) == GENERATION_3
+is_ft200x = looks_like(ids=PROGRAMMED, name=PRODUCT_STRING)
+"""Whether a device is the controller of a provisioned board."""
+is_factory = looks_like(ids=FACTORY)
+"""Whether a device is a chip that may be the controller of a board, or anything else of FTDI's."""
+is_generation_3 = looks_like(ids=GENERATION_3)
+"""Whether a device is a board of the third generation."""
+is_reader = looks_like(ids=READER)
+"""Whether a device is the card reader of a board with an FT200X, or another of its make."""
+is_disk = looks_like(interface=(0x08, 0x06, 0x50))
+"""Whether a device is a mass storage with the bulk-only transport."""
 
 
 def is_sdwire(device: UsbDevice) -> bool:
@@ -108,8 +103,8 @@ class Ft200x:
 
     def reader(self) -> UsbDevice:
         device = self.link.device()
-        disks = [other for other in self.link.host.siblings(device) if other.interface(*MASS_STORAGE) is not None]
-        readers = [disk for disk in disks if (disk.vendor, disk.product) == READER] or disks
+        disks = [other for other in self.link.host.siblings(device) if is_disk(other)]
+        readers = [disk for disk in disks if is_reader(disk)] or disks
         if not readers:
             raise DeviceAbsentError(
                 f"{device}: its card reader is not there, beside it on hub {device.path.parent.name}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jumpstarter.driver.discovery import Found
-from jumpstarter.usb import UsbDevice, UsbHost, about_serial, current_host, link_to, twins_of
+from jumpstarter.usb import UsbDevice, UsbHost, about_serial, current_host, stable_link
 
 TYPE = "jumpstarter_driver_serial.driver.PySerial"
 
@@ -17,7 +17,7 @@ def discover() -> Iterator[Found]:
     devices = host.devices()
     for device in devices:
         for tty in host.ttys(device):
-            yield _of_usb(host, device, tty, len(twins_of(device, devices)))
+            yield _of_usb(host, device, tty, devices)
     for folder in sorted((host.sysfs / "class/tty").glob("tty*")):
         if _is_built_in(folder) and host.owner(folder) is None and folder.name not in _consoles(host):
             node = str(host.dev / folder.name)
@@ -25,9 +25,9 @@ def discover() -> Iterator[Found]:
             yield Found(name="serial", type=TYPE, title=title, config={"url": node}, device=node, is_generic=True)
 
 
-def _of_usb(host: UsbHost, device: UsbDevice, tty: Path, twins: int) -> Found:
-    warnings = about_serial(device, twins)
-    link = link_to(tty, host.dev / "serial", by_serial=not warnings)
+def _of_usb(host: UsbHost, device: UsbDevice, tty: Path, devices: list[UsbDevice]) -> Found:
+    warnings = about_serial(device, devices)
+    link = stable_link(tty, host.dev / "serial", device, devices)
     if link is None:
         warnings = ["udev has made no stable link for it: its name is that of whatever is plugged in first"]
     return Found(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jumpstarter.driver.discovery import Found
-from jumpstarter.usb import UsbDevice, UsbHost, about_serial, current_host, link_to, twins_of
+from jumpstarter.usb import UsbDevice, UsbHost, about_serial, current_host, has_own_serial, stable_link
 
 from .common import size_text
 from .devices import BlockDevice, Rules, users_of_device
@@ -29,19 +29,18 @@ def discover(procfs: Path = Path("/proc")) -> Iterator[Found]:
         for disk in host.disks(device):
             folder = host.sysfs / "class/block" / disk.name
             if _number(folder / "removable") == 1 and not _is_used(host, folder, procfs):
-                yield _found(host, device, disk, _number(folder / "size") * SECTOR, len(twins_of(device, devices)))
+                yield _found(host, device, devices, disk, _number(folder / "size") * SECTOR)
 
 
-def _found(host: UsbHost, device: UsbDevice, disk: Path, size: int, twins: int) -> Found:
-    warnings = [*about_serial(device, twins), "see that it is the right one: flashing overwrites all that is on it"]
-    is_own = bool(device.serial) and twins == 1
-    link = link_to(disk, host.dev / "disk", by_serial=is_own)
+def _found(host: UsbHost, device: UsbDevice, devices: list[UsbDevice], disk: Path, size: int) -> Found:
+    warnings = [*about_serial(device, devices), "see that it is the right one: flashing overwrites all that is on it"]
+    link = stable_link(disk, host.dev / "disk", device, devices)
     if link is None:
         warnings.append("udev has made no stable link for it: its name is that of whatever is plugged in first")
     if not size:
         warnings.append("there is no medium in it now")
     config: dict[str, Any] = {"path": str(link or disk)}
-    if is_own:
+    if has_own_serial(device, devices):
         config["device_serial"] = device.serial
     if size:
         config["max_size_bytes"] = size

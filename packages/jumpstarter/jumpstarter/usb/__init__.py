@@ -7,8 +7,8 @@ from .host import UsbHost, current_host, use_host
 from .hubs import HubPort
 from .link import INTERFACE, VENDOR, Shared, UsbLink
 from .listing import UsbDevice, UsbInterface
-from .match import UsbMatch, text_of_serial
-from .naming import about_serial, link_to, twins_of
+from .match import UsbMatch, looks_like, text_of_serial
+from .naming import about_serial, has_own_serial, stable_link, twins_of
 
 __all__ = [
     "INTERFACE",
@@ -22,7 +22,9 @@ __all__ = [
     "UsbMatch",
     "about_serial",
     "current_host",
-    "link_to",
+    "has_own_serial",
+    "looks_like",
+    "stable_link",
     "text_of_serial",
     "twins_of",
     "use_host",

@@ -84,10 +84,6 @@ class UsbHost:
         state = self.sysfs / "class/block" / Path(os.path.realpath(disk)).name / "device/state"
         return state.exists() and state.read_text().strip() == "offline"
 
-    def disk_device(self, disk: Path) -> UsbDevice | None:
-        """The USB device that a disk belongs to, whatever link names it; None if it is on no USB."""
-        return self.owner(self.sysfs / "class/block" / Path(os.path.realpath(disk)).name)
-
     def owner(self, part: Path) -> UsbDevice | None:
         """The USB device that something in sysfs is a part of; None if it is on no USB."""
         with suppress(OSError):

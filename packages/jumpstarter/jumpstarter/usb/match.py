@@ -9,6 +9,27 @@ from ..common.exceptions import DeviceAbsentError, DeviceFaultyError
 from .listing import UsbDevice
 
 
+def looks_like(
+    *,
+    ids: tuple[int, int] | None = None,
+    name: str | None = None,
+    interface: tuple[int, int, int] | None = None,
+) -> Callable[[UsbDevice], bool]:
+    """What tells a kind of device: vendor and product; its product string; an interface's class, subclass and protocol.
+
+    All that is given has to be so.
+    """
+
+    def is_kind(device: UsbDevice) -> bool:
+        return (
+            ids in (None, (device.vendor, device.product))
+            and name in (None, device.name)
+            and (interface is None or device.interface(*interface) is not None)
+        )
+
+    return is_kind
+
+
 @dataclass(frozen=True, kw_only=True)
 class UsbMatch:
     """What is known of a device before it is looked for."""
@@ -17,7 +38,7 @@ class UsbMatch:
     """What it is called, in errors."""
 
     is_kind: Callable[[UsbDevice], bool]
-    """Whether a device is of that kind: by its ids, product string, interfaces."""
+    """Whether a device is of that kind; see `looks_like`."""
 
     serial: str | None = None
     port: str | None = None

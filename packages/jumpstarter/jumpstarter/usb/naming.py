@@ -15,24 +15,33 @@ def twins_of(device: UsbDevice, devices: Iterable[UsbDevice]) -> list[UsbDevice]
     return [other for other in devices if (other.vendor, other.product, other.serial) == same]
 
 
-def about_serial(device: UsbDevice, twins: int) -> list[str]:
-    """What a user has to know of a device whose serial number is missing, or that of so many."""
+def has_own_serial(device: UsbDevice, devices: Iterable[UsbDevice]) -> bool:
+    """Whether a device is told from the others by its serial number. Cheap ones have none, or all the same."""
+    return bool(device.serial) and len(twins_of(device, devices)) <= 1
+
+
+def about_serial(device: UsbDevice, devices: Iterable[UsbDevice]) -> list[str]:
+    """What a user has to know of a device whose serial number is missing, or that of others, too."""
     if not device.serial:
         return ["it has no serial number: it is told by its port, and has to stay there"]
-    if twins > 1:
+    if (twins := len(twins_of(device, devices))) > 1:
         return [
             f"{twins} devices have the serial {device.serial}: they are told by their ports, and have to stay there"
         ]
     return []
 
 
-def link_to(node: Path, folder: Path, *, by_serial: bool) -> Path | None:
-    """The link of udev to a node, by serial number (`by-id`) or by place (`by-path`); None where there is none.
+def stable_link(node: Path, folder: Path, device: UsbDevice | None, devices: Iterable[UsbDevice]) -> Path | None:
+    """The link of udev that leads to a node, and will lead to that of the same device; None where there is none.
 
-    `folder` is that of its kind, such as /dev/serial.
+    /dev/ttyUSB0 is whatever comes first. Links name the serial number (`by-id`), where that is the device's own, or the
+    place (`by-path`). `folder` is that of the node's kind, such as /dev/serial; `device` is None for what is on no USB.
     """
-    with suppress(OSError):
-        for link in sorted((folder / ("by-id" if by_serial else "by-path")).iterdir()):
-            if link.resolve() == node.resolve():
-                return link
+    by_serial = device is not None and has_own_serial(device, devices)
+    for kind in ("by-id", "by-path") if by_serial else ("by-path",):
+        with suppress(OSError):
+            for link in sorted((folder / kind).iterdir()):
+                with suppress(OSError):
+                    if link.resolve() == node.resolve():
+                        return link
     return None
