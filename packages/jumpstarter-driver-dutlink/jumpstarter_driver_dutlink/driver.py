@@ -37,6 +37,9 @@ class Dutlink(CompositeInterface, DutlinkConfig):
     storage_fsync_timeout: float = 900
     """Of no effect: it takes as long as it takes. Configurations may have it."""
 
+    off_seconds: float = 2
+    """Seconds without supply between two positions of the storage."""
+
     device_serial: str | None = None
     """Serial number that the storage has to have."""
 
@@ -67,6 +70,7 @@ class Dutlink(CompositeInterface, DutlinkConfig):
             storage_timeout=self.storage_timeout,
             storage_leeway=self.storage_leeway,
             storage_fsync_timeout=self.storage_fsync_timeout,
+            off_seconds=self.off_seconds,
             device_serial=self.device_serial,
             max_size_bytes=self.max_size_bytes,
             verify=self.verify,

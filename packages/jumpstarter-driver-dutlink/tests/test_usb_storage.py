@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
+from jumpstarter_driver_composite.driver import Composite
 from jumpstarter_driver_dutlink import storage as storage_driver
 from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
+from jumpstarter_testing.starting import tolerant
 from jumpstarter_testing.usb.dutlink import DutlinkBoard
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.storage import MassStorage
@@ -26,14 +28,15 @@ __all__ = ["faulty_medium", "make_loop"]
 
 MIB = 1 << 20
 
-SHORT = 8 if os.environ.get("JMP_LAB") else 1
-"""Seconds after which nothing will come any more."""
+VAIN = 1
+"""Seconds that are waited for what cannot come."""
+
+QUICK: dict[str, Any] = {"off_seconds": 0.1, "storage_leeway": 0}
 
 
 @contextmanager
 def storage(**config: Any) -> Generator[StorageMuxFlasherClient]:
-    quick: dict[str, Any] = {"off_seconds": 0.1, "storage_leeway": 0}
-    with serve(DutlinkStorageMux(**(quick | config))) as client:
+    with serve(DutlinkStorageMux(**(QUICK | config))) as client:
         assert isinstance(client, StorageMuxFlasherClient)
         yield client
 
@@ -42,7 +45,7 @@ def storage(**config: Any) -> Generator[StorageMuxFlasherClient]:
 def test_flashed_image_boots(board: DutlinkBoard, image: Path, tmp_path: Path) -> None:
     packed = tmp_path / "image.gz"
     packed.write_bytes(gzip.compress(image.read_bytes(), 1))
-    with serve(Dutlink(storage_leeway=0)) as client:
+    with serve(Dutlink(**QUICK)) as client:
         dutlink: Any = client
         with dutlink.console.pexpect() as session:
             result = dutlink.storage.flash(packed)
@@ -78,34 +81,53 @@ def test_dump_gives_back_what_was_flashed(board: DutlinkBoard, image: Path, tmp_
         assert (tmp_path / "copy").read_bytes()[: 2 * MIB] == image.read_bytes()
 
 
-def test_late_storage_is_waited_for(board: DutlinkBoard, image: Path) -> None:
-    board.stick_delay = 40  # 2 s of ours
-    with storage() as client:
-        assert client.flash(image) is not None
-
-
-@pytest.fixture
-def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk does not leave."""
-    monkeypatch.setattr(storage_driver, "LEAVING", SHORT)
-
-
 class TestFaults:
-    def test_no_stick(self, usb_bench: Bench, image: Path) -> None:
-        board = DutlinkBoard()
-        usb_bench.plug(board)
-        with storage(storage_timeout=SHORT) as client:
+    @pytest.mark.kernel
+    def test_no_stick(self, board: DutlinkBoard, stick: MassStorage, image: Path) -> None:
+        board.stick = None
+        with storage(storage_timeout=VAIN) as client:
             with pytest.raises(
                 DriverError, match=r"no medium within \d s after the switch to the host.*no disk has app"
             ):
                 client.flash(image)
             assert "storage dut" not in board.history
+            client.off()
+        board.stick = stick
+        with storage(storage_timeout=30) as client:
+            client.flash(image)
+            assert board.mux == "dut"
 
     @pytest.mark.kernel
-    @pytest.mark.usefixtures("in_vain")
-    def test_another_disk_is_never_taken(self, usb_bench: Bench, image: Path, tmp_path: Path) -> None:
-        board = DutlinkBoard()
-        usb_bench.plug(board)
+    def test_late_storage_is_waited_for(self, board: DutlinkBoard, stick: MassStorage, image: Path) -> None:
+        with storage(storage_timeout=30) as client:
+            client.flash(image)
+            board.stick_delay = 20  # 1 s of ours
+            stick.path.write_bytes(bytes(8 * MIB))
+            start = time.monotonic()
+            client.flash(image)
+            assert time.monotonic() - start >= 1
+            assert stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()
+            assert board.mux == "dut"
+
+    @pytest.mark.kernel
+    def test_board_that_is_absent_when_the_exporter_starts(
+        self, usb_bench: Bench, stick: MassStorage, image: Path
+    ) -> None:
+        board = DutlinkBoard(stick=stick, scale=20)
+        with tolerant(Composite(children={"bench": Dutlink(**QUICK, storage_timeout=30)})) as client:
+            with pytest.raises(DriverError, match="absent: no DUTLink is connected; connect its USB-C plug"):
+                client.bench.storage.flash(image)
+            usb_bench.plug(board)
+            client.bench.storage.flash(image)
+            assert board.mux == "dut"
+            assert stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()
+
+    @pytest.mark.kernel
+    def test_another_disk_is_never_taken(
+        self, usb_bench: Bench, board: DutlinkBoard, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(storage_driver, "LEAVING", VAIN)
+        stick, board.stick = board.stick, None
         path = tmp_path / "backup.img"
         path.write_bytes(b"backup" * 1000 + bytes(2 * MIB))
         other = MassStorage(path, serial="BACKUP")
@@ -114,25 +136,34 @@ class TestFaults:
         assert found is not None
         [disk] = until(lambda: usb_bench.host.disks(found))
         until(disk.exists)
-        with storage(storage_timeout=SHORT) as client, pytest.raises(DriverError, match="no disk has appeared"):
+        before = path.read_bytes()
+        with storage(storage_timeout=VAIN) as client, pytest.raises(DriverError, match="no disk has appeared"):
             client.flash(image)
         with (
-            storage(storage_timeout=SHORT, storage_device=str(disk)) as client,
+            storage(storage_timeout=VAIN, storage_device=str(disk)) as client,
             pytest.raises(DriverError, match=r"is still at the host"),
         ):
             client.flash(image)
-        assert path.read_bytes().startswith(b"backup")
+        board.stick = stick
+        with storage(storage_timeout=30) as client:
+            client.off()
+            client.flash(image)
+        assert path.read_bytes() == before
 
     @pytest.mark.kernel
-    @pytest.mark.usefixtures("in_vain")
-    def test_mux_that_does_not_turn(self, board: DutlinkBoard, image: Path) -> None:
-        with storage() as client:
-            client.host()
+    def test_mux_that_does_not_turn(self, board: DutlinkBoard, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with storage(storage_timeout=30) as client:
+            client.flash(image)
             client.flash(image, to_dut=False)
             board.is_stuck = True
+            monkeypatch.setattr(storage_driver, "LEAVING", VAIN)
             with pytest.raises(DriverError, match=r"switched off, and .* is still at the host"):
                 client.dut()
             assert client.state() == "unknown"
+            board.is_stuck = False
+            monkeypatch.undo()
+            client.dut()
+            assert (client.state(), board.mux) == ("dut", "dut")
 
     @pytest.mark.parametrize(
         ("rule", "says"),

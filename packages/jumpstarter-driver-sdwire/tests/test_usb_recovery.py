@@ -4,16 +4,11 @@ import os
 import subprocess
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jumpstarter.client.core import DriverError
-from jumpstarter.common.utils import serve
 from jumpstarter_driver_sdwire import driver, recovery
-from jumpstarter_driver_sdwire.driver import SDWire
-from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.loops import MakeLoop, make_loop, tmpfs
 from jumpstarter_testing.usb.bench import FakeBench
@@ -22,10 +17,9 @@ from jumpstarter_testing.usb.hub import EmulatedHub
 from jumpstarter_testing.usb.sdwire import SdWire3, SdWireBoard
 from jumpstarter_testing.usb.storage import MassStorage
 from jumpstarter_testing.waiting import until
+from sdwires import MIB, card, refused, sdwire
 
 __all__ = ["make_loop"]
-
-MIB = 1 << 20
 
 
 @pytest.fixture
@@ -42,12 +36,6 @@ def fake(request: pytest.FixtureRequest, usb_bench: Bench) -> FakeBench:
     if request.param == "files":
         usb_bench.let_kernel_switch_ports()
     return usb_bench
-
-
-def card(tmp_path: Path, name: str = "card") -> Path:
-    path = tmp_path / f"{name}.img"
-    path.write_bytes(bytes(4 * MIB))
-    return path
 
 
 def port_of(bench: Bench, device: MassStorage | SdWireBoard) -> str:
@@ -73,20 +61,6 @@ def first(bench: Bench, tmp_path: Path) -> SdWireBoard:
     bench.plug(board.reader, 1)
     bench.plug(board, 1)
     return board
-
-
-@contextmanager
-def sdwire(**config: Any) -> Generator[StorageMuxFlasherClient]:
-    quick: dict[str, Any] = {"storage_leeway": 0, "storage_timeout": 30, "recovery_seconds": 0.2}
-    with serve(SDWire(**(quick | config))) as client:
-        assert isinstance(client, StorageMuxFlasherClient)
-        yield client
-
-
-def refused(pattern: str, **config: Any) -> None:
-    """Assert that no exporter starts with that, and why."""
-    with pytest.raises(Exception, match=pattern), serve(SDWire(**config)):
-        pass
 
 
 class TestPortPower:

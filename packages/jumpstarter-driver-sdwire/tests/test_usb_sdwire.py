@@ -2,8 +2,7 @@
 
 import os
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,26 @@ from jumpstarter_driver_composite.driver import Composite, Proxy
 from jumpstarter_driver_power.driver import SyncMockPower
 from jumpstarter_driver_sdwire import driver, recovery
 from jumpstarter_driver_sdwire.driver import SDWire
-from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
+from jumpstarter_testing.starting import tolerant
 from jumpstarter_testing.usb.device import HangError, Request, StallError
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.sdwire import FactorySdWireBoard, SdWire3, SdWireBoard
 from jumpstarter_testing.usb.vhci import KernelBench
 from jumpstarter_testing.waiting import until
+from sdwires import CARD, MIB, card, refused, sdwire
 
 __all__ = ["faulty_medium", "make_loop"]
 
-MIB = 1 << 20
-
-SHORT = 8 if os.environ.get("JMP_LAB") else 1
-"""Seconds after which nothing will come any more."""
+VAIN = 1
+"""Seconds that are waited for what cannot come."""
 
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a reader that was pulled."""
     monkeypatch.setattr(recovery, "APPEARING", 2)
-
-
-@pytest.fixture
-def in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for does not come."""
-    monkeypatch.setattr(driver, "LEAVING", SHORT)
-    monkeypatch.setattr(driver, "NOTICING", 0.3)
-
-
-def card(tmp_path: Path, name: str = "card") -> Path:
-    path = tmp_path / f"{name}.img"
-    path.write_bytes(bytes(4 * MIB))
-    return path
 
 
 def plug(bench: Bench, board: SdWireBoard, hub: int = 1) -> SdWireBoard:
@@ -59,20 +44,6 @@ def plug(bench: Bench, board: SdWireBoard, hub: int = 1) -> SdWireBoard:
 @pytest.fixture
 def board(usb_bench: Bench, tmp_path: Path) -> SdWireBoard:
     return plug(usb_bench, SdWireBoard(card=card(tmp_path)))
-
-
-@contextmanager
-def sdwire(**config: Any) -> Generator[StorageMuxFlasherClient]:
-    quick: dict[str, Any] = {"storage_leeway": 0, "recovery_seconds": 0.2}
-    with serve(SDWire(**(quick | config))) as client:
-        assert isinstance(client, StorageMuxFlasherClient)
-        yield client
-
-
-def refused(pattern: str, **config: Any) -> None:
-    """Assert that no exporter starts with that, and why."""
-    with pytest.raises(Exception, match=pattern), serve(SDWire(**config)):
-        pass
 
 
 @pytest.mark.kernel
@@ -99,7 +70,7 @@ def test_two_boards_keep_their_own_cards(usb_bench: Bench, image: Path, tmp_path
     with sdwire(serial="two") as client:
         client.flash(image)
     assert two.reader.path.read_bytes()[:MIB] == image.read_bytes()
-    assert one.reader.path.read_bytes() == bytes(4 * MIB)
+    assert one.reader.path.read_bytes() == bytes(CARD)
     assert not any(request.request == 0x0B for request in one.requests)
 
 
@@ -175,26 +146,71 @@ class TestFaults:
         with sdwire() as client:
             with pytest.raises(DriverError, match=r"its pins still say dut; provision the board"):
                 client.flash(image)
-            assert board.reader.written == 0
+            assert board.reader.path.read_bytes() == bytes(CARD)
+            board.is_provisioned = True
+            client.flash(image)
 
     @pytest.mark.kernel
-    @pytest.mark.usefixtures("in_vain")
-    def test_mux_that_does_not_move_the_card(self, board: SdWireBoard, image: Path) -> None:
-        with sdwire(storage_timeout=SHORT) as client:
-            client.flash(image, to_dut=False)
+    def test_mux_that_does_not_move_the_card(
+        self, board: SdWireBoard, image: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with sdwire() as client:
+            client.flash(image)
+            client.host()
             board.is_stuck = True
+            monkeypatch.setattr(driver, "LEAVING", VAIN)
             with pytest.raises(DriverError, match=r"the card was brought to the DUT, and .* is still at the host"):
                 client.dut()
+            board.is_stuck = False
+            client.dut()
+            assert board.side == "dut"
 
+    @pytest.mark.kernel
     def test_no_card(self, board: SdWireBoard, image: Path) -> None:
         board.is_stuck = True
-        with sdwire(storage_timeout=SHORT) as client, pytest.raises(DriverError, match=r"no medium within \d s"):
+        with sdwire(storage_timeout=VAIN) as client, pytest.raises(DriverError, match=r"no medium within \d s"):
             client.flash(image)
+        board.is_stuck = False
+        with sdwire() as client:
+            client.flash(image)
+            assert board.side == "dut"
 
+    @pytest.mark.kernel
     def test_reader_is_missing(self, usb_bench: Bench, board: SdWireBoard, image: Path) -> None:
         usb_bench.unplug(board.reader)
-        with sdwire(storage_timeout=SHORT) as client, pytest.raises(DriverError, match="its card reader is not there"):
+        with (
+            sdwire(storage_timeout=VAIN) as client,
+            pytest.raises(DriverError, match=r"sd-wire_01.*its card reader is not there"),
+        ):
             client.flash(image)
+        usb_bench.plug(board.reader, 1)
+        with sdwire() as client:
+            client.flash(image)
+            assert board.side == "dut"
+
+    @pytest.mark.kernel
+    def test_late_card_is_waited_for(self, board: SdWireBoard, image: Path) -> None:
+        with sdwire() as client:
+            client.flash(image)
+            board.card_delay = 1
+            board.reader.path.write_bytes(bytes(CARD))
+            start = time.monotonic()
+            client.flash(image)
+            assert time.monotonic() - start >= 1
+            assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
+            until(lambda: board.side == "dut")
+
+    @pytest.mark.kernel
+    def test_board_that_is_absent_when_the_exporter_starts(self, usb_bench: Bench, image: Path, tmp_path: Path) -> None:
+        board = SdWireBoard(card=card(tmp_path))
+        with tolerant(Composite(children={"card": SDWire(storage_leeway=0, storage_timeout=30)})) as made:
+            client: Any = made
+            with pytest.raises(DriverError, match="absent: no SDWire is connected; check its cable"):
+                client.card.flash(image)
+            plug(usb_bench, board)
+            client.card.flash(image)
+            assert board.side == "dut"
+            assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()
 
     def test_refused_and_unanswered_requests(self, board: SdWireBoard) -> None:
         with sdwire() as client:
@@ -226,7 +242,7 @@ class TestFaults:
         reader = board.reader
 
         def pull() -> None:
-            until(lambda: reader.written or reader.path.stat().st_size != 4 * MIB, "nothing is written")
+            until(lambda: reader.written or reader.path.stat().st_size != CARD, "nothing is written")
             if pulled == "card":
                 reader.set_medium(False)
                 return
@@ -234,7 +250,7 @@ class TestFaults:
             if pulled == "board":
                 usb_bench.unplug(board)
 
-        with sdwire(storage_timeout=30) as client:
+        with sdwire() as client:
             with image_in_halves(tmp_path / "fifo", os.urandom(3 * MIB), pull) as fifo, pytest.raises(DriverError) as e:
                 client.flash(fifo)
             assert "removed" in str(e.value) or "at byte" in str(e.value) or "flush" in str(e.value)
@@ -258,10 +274,10 @@ class TestFaults:
         usb_bench.plug(board)
 
         def pull() -> None:
-            until(lambda: board.written or board.path.stat().st_size != 4 * MIB, "nothing is written")
+            until(lambda: board.written or board.path.stat().st_size != CARD, "nothing is written")
             usb_bench.unplug(board)
 
-        with sdwire(storage_timeout=30) as client:
+        with sdwire() as client:
             with image_in_halves(tmp_path / "fifo", os.urandom(3 * MIB), pull) as fifo, pytest.raises(DriverError) as e:
                 client.flash(fifo)
             assert "removed" in str(e.value) or "at byte" in str(e.value) or "flush" in str(e.value)
@@ -313,10 +329,12 @@ class TestFaults:
         assert 'ATTR{idVendor}=="04e8", ATTR{idProduct}=="6001"' in str(error.value)
 
 
-@pytest.mark.usefixtures("in_vain")
-def test_faulty_cards_are_named(usb_bench: Bench, faulty_medium: FaultyMedium, image: Path) -> None:
+def test_faulty_cards_are_named(
+    usb_bench: Bench, faulty_medium: FaultyMedium, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if usb_bench.is_real:
         pytest.skip("the lab has its own, in lab/test_card_faults.py")
+    monkeypatch.setattr(driver, "NOTICING", 0.3)
     board = plug(usb_bench, SdWireBoard(card=faulty_medium.path))
     image.write_bytes(os.urandom(9 * MIB))
     with sdwire() as client:

@@ -1,5 +1,6 @@
 """SDWire boards: the FT200X of the first generations beside a card reader, and the Realtek reader of the third."""
 
+import threading
 from pathlib import Path
 
 from .device import BULK, VENDOR_IN, VENDOR_OUT, EmulatedDevice, Request, StallError, interface
@@ -24,6 +25,8 @@ class SdWireBoard(EmulatedDevice):
         """Its EEPROM lets CBUS0 be switched; otherwise requests are accepted, and nothing moves."""
         self.is_stuck = False
         """The card stays where it is, whatever the pin says."""
+        self.card_delay = 0.0
+        """Seconds until the card is where it was told to be."""
         self._direction = self._levels = 0
 
     @property
@@ -46,8 +49,16 @@ class SdWireBoard(EmulatedDevice):
         return b""
 
     def _move(self) -> None:
-        if not self.is_stuck:
-            self.reader.set_medium(bool(self._levels & self._direction & 1))
+        if self.is_stuck:
+            return
+        if not self.card_delay:
+            self._follow()
+            return
+        (timer := threading.Timer(self.card_delay, self._follow)).daemon = True
+        timer.start()
+
+    def _follow(self) -> None:
+        self.reader.set_medium(bool(self._levels & self._direction & 1))
 
 
 class FactorySdWireBoard(SdWireBoard):
