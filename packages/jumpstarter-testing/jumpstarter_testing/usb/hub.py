@@ -42,6 +42,8 @@ class EmulatedHub(EmulatedDevice):
             case 0xA0, 6 if request.value == 0x2900:
                 mode = {"together": 0, "each": 1, "none": 2}[self.switching]
                 return descriptor(0x29, struct.pack("<BHBB", self._ports, mode, 50, 0) + b"\0\xff")
+            case 0xA0, 0:  # its own supply
+                return bytes(4)
             case 0xA3, 0 if 1 <= request.index <= self._ports:
                 return struct.pack("<HH", self._status(request.index), 0)
             case 0x23, 1 | 3 if request.value == PORT_POWER and 1 <= request.index <= self._ports:
@@ -49,6 +51,8 @@ class EmulatedHub(EmulatedDevice):
                     self.resistance -= 1
                 else:
                     self.power(request.index, request.request == SET_FEATURE)
+                return b""
+            case 0x23, 1 if request.value > PORT_POWER:  # changes that the host has seen
                 return b""
             case _:
                 raise StallError
