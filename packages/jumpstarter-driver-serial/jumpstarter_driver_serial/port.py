@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from jumpstarter.common.exceptions import BusyError
-
-from .holders import holders_of
+from jumpstarter.common.openers import openers
 
 if TYPE_CHECKING:
     import serial
@@ -341,7 +340,7 @@ def _open_error(where: str, url: str, error: Any) -> Exception:
         case errno.EACCES | errno.EPERM:
             return PermissionError(f"{where}: permission denied; add the exporter's user to the port's group (dialout)")
         case errno.EBUSY | errno.EAGAIN:
-            return BusyError(f"{where} is in use{holders_of(url)}", "stop that program")
+            return BusyError(f"{where} is in use by {openers(url)}", "stop that program")
         case None:
             return OSError(f"{where}: {error}")
         case errno.ENOTTY | errno.EINVAL:

@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from jumpstarter.common.openers import openers
+
 from .common import StorageError
 
 UDEV = 5.0
@@ -107,13 +109,17 @@ def _lock(fd: int, path: Path) -> None:
             return
         except BlockingIOError as e:
             if time.monotonic() > end:
-                raise StorageError(f"{path} is in use by another program", "wait for it, or end it") from e
+                raise StorageError(
+                    f"{path} is in use by {openers(path, but=os.getpid())}", "wait for it, or end it"
+                ) from e
         time.sleep(0.05)
 
 
 def _not_opened(path: Path, error: OSError) -> StorageError:
     if error.errno == errno.EBUSY:
-        return StorageError(f"{path} is mounted, or in use by another program", "unmount it, or end the other program")
+        return StorageError(
+            f"{path} is mounted, or in use by {openers(path, but=os.getpid())}", "unmount it, or end the other program"
+        )
     if error.errno == errno.ENOMEDIUM:
         return StorageError(f"{path}: there is no medium in the reader", "put it in, or switch the mux to the host")
     hint = "give the exporter's user the right to use it" if error.errno in (errno.EACCES, errno.EPERM) else ""

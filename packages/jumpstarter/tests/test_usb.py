@@ -1,6 +1,8 @@
 """Which device is meant, how it is found again, and how failures are said: with a directory that looks like sysfs."""
 
 import errno
+import os
+import subprocess
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import count
@@ -248,6 +250,21 @@ def test_what_pyusb_raises_is_said_in_words(sysfs: Sysfs, number: int | None, ki
     assert isinstance(failure, kind)
     with pytest.raises(kind, match=says):
         raise failure
+
+
+def test_a_program_that_has_the_device_is_named(sysfs: Sysfs) -> None:
+    sysfs.plug("1-1", serial="a")
+    link = UsbLink(meaning())
+    ours, theirs = os.openpty()
+    with os.fdopen(ours), os.fdopen(theirs, "rb") as node:
+        link.host.node(link.device()).parent.mkdir(parents=True)
+        link.host.node(link.device()).symlink_to(os.ttyname(theirs))
+        busy = usb_failure(Failure(errno.EBUSY, "busy"), link.host, link.device(), "blink", 1)
+        assert "cannot blink: in use by another program" in str(busy)
+        with subprocess.Popen(["sleep", "60"], stdin=node) as holder:
+            busy = usb_failure(Failure(errno.EBUSY, "busy"), link.host, link.device(), "blink", 1)
+            holder.kill()
+    assert f"in use by sleep (process {holder.pid})" in str(busy)
 
 
 def test_an_error_of_a_device_that_has_left_says_so(sysfs: Sysfs) -> None:

@@ -6,8 +6,10 @@ The numbers are those of libusb's `enum libusb_error`, as pyusb gives them in `b
 from __future__ import annotations
 
 import errno
+import os
 
 from ..common.exceptions import BusyError, DeviceAbsentError, DeviceFaultyError
+from ..common.openers import openers
 from .host import UsbHost
 from .listing import UsbDevice
 from .rules import GROUP, access_rule
@@ -42,7 +44,7 @@ def usb_failure(error: Exception, host: UsbHost, device: UsbDevice, doing: str, 
             f"`jmp driver udev` to /etc/udev/rules.d/70-jumpstarter.rules, or this one: {rule}"
         )
     if number == errno.EBUSY:
-        return BusyError(f"{what}: in use by {_holder(device)}", "stop what uses it")
+        return BusyError(f"{what}: in use by {_holder(host, device)}", "stop what uses it")
     if number == errno.ETIMEDOUT:
         return TimeoutError(f"{what}: no answer within {timeout:g} s")
     if number == errno.EPIPE:
@@ -50,6 +52,8 @@ def usb_failure(error: Exception, host: UsbHost, device: UsbDevice, doing: str, 
     return OSError(f"{what}: {_REASONS.get(number or 0, str(error))}; check its cable, or plug it in again")
 
 
-def _holder(device: UsbDevice) -> str:
+def _holder(host: UsbHost, device: UsbDevice) -> str:
     drivers = sorted({interface.driver for interface in device.interfaces} - {"", "usbfs"})
-    return f"the kernel's driver {', '.join(drivers)}" if drivers else "another program"
+    if drivers:
+        return f"the kernel's driver {', '.join(drivers)}"
+    return openers(host.node(device), but=os.getpid())  # we have it open ourselves
