@@ -18,7 +18,7 @@ from jumpstarter_driver_dutlink.driver import Dutlink, DutlinkStorageMux
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
-from jumpstarter_testing.starting import tolerant
+from jumpstarter_testing.starting import answers, tolerant
 from jumpstarter_testing.usb.dutlink import DutlinkBoard
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.storage import MassStorage
@@ -118,6 +118,7 @@ class TestFaults:
             with pytest.raises(DriverError, match="absent: no DUTLink is connected; connect its USB-C plug"):
                 client.bench.storage.flash(image)
             usb_bench.plug(board)
+            until(lambda: answers(client.bench.storage.state))
             client.bench.storage.flash(image)
             assert board.mux == "dut"
             assert stick.path.read_bytes()[: 2 * MIB] == image.read_bytes()

@@ -15,7 +15,7 @@ from jumpstarter_driver_sdwire import driver, recovery
 from jumpstarter_driver_sdwire.driver import SDWire
 from jumpstarter_testing.images import image_in_halves
 from jumpstarter_testing.loops import FaultyMedium, faulty_medium, make_loop
-from jumpstarter_testing.starting import tolerant
+from jumpstarter_testing.starting import answers, tolerant
 from jumpstarter_testing.usb.device import HangError, Request, StallError
 from jumpstarter_testing.usb.fixtures import Bench
 from jumpstarter_testing.usb.sdwire import FactorySdWireBoard, SdWire3, SdWireBoard
@@ -208,6 +208,7 @@ class TestFaults:
             with pytest.raises(DriverError, match="absent: no SDWire is connected; check its cable"):
                 client.card.flash(image)
             plug(usb_bench, board)
+            until(lambda: answers(client.card.state))
             client.card.flash(image)
             assert board.side == "dut"
             assert board.reader.path.read_bytes()[:MIB] == image.read_bytes()

@@ -35,6 +35,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
         (folder / str(item.session.items.index(item))).mkdir()
     except FileExistsError:
         return True
+    # what was passed over has kept the fixtures of the one before it alive, such as those of its module
+    item.session._setupstate.teardown_exact(item)  # pyright: ignore[reportPrivateUsage]
     return None
 
 

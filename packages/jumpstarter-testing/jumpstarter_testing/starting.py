@@ -1,11 +1,12 @@
 """Exporters that start although devices of theirs are not there, as those of `jmp run` do."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
+from jumpstarter.client.core import DriverError
 from jumpstarter.client.tree import Policy
 from jumpstarter.common import ExporterStatus
 from jumpstarter.driver import Driver
@@ -20,3 +21,12 @@ def tolerant(root: Driver) -> Generator[Any]:
         session.update_status(ExporterStatus.LEASE_READY)
         with connect(Endpoint(str(path)), Policy(unsafe=True)) as client:
             yield client
+
+
+def answers(call: Callable[[], object]) -> bool:
+    """Whether a call of a driver succeeds, for `until`: a device that came back is noticed a while later."""
+    try:
+        call()
+    except DriverError:
+        return False
+    return True
