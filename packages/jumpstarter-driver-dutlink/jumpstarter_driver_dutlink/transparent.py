@@ -62,7 +62,7 @@ class TransparentPort:
         return self._port.wait_readable(seconds)
 
     def read(self) -> bytes:
-        data = self._port.read()
+        data = bytes(self._port.read())
         with self._lock:
             return self._without_shell(data)
 

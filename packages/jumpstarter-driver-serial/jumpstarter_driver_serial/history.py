@@ -87,7 +87,7 @@ class History:
 
     # adding
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Add bytes that came just now. Waits for a log that is about to be overtaken."""
         now = clock()
         if self.is_pressed:
@@ -121,7 +121,7 @@ class History:
         self.changes.notify()
         return event
 
-    def _store(self, data: bytes) -> None:
+    def _store(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             if not self._blocks or len(self._blocks[-1]) == BLOCK:
@@ -195,11 +195,9 @@ class History:
 
     def _piece(self, start: int, most: int) -> bytes:
         number, at = divmod(start, BLOCK)
-        if at + most <= BLOCK:
-            return bytes(memoryview(self._blocks[number])[at : at + most])
-        parts: list[bytes] = []
+        parts: list[memoryview] = []
         while most > 0:
-            part = bytes(memoryview(self._blocks[number])[at : at + most])
+            part = memoryview(self._blocks[number])[at : at + most]
             parts.append(part)
             most -= len(part)
             number, at = number + 1, 0
@@ -214,7 +212,7 @@ class Reader:
         self.offset = offset
         self._event = event
 
-    def take(self, most: int = 256 * 1024, *, files: bool = True) -> Item | Behind | None:
+    def take(self, most: int = 1024 * 1024, *, files: bool = True) -> Item | Behind | None:
         """The next item, None where there is none yet; BEHIND where it is in a file and `files` is false."""
         item = self._history.item(self.offset, self._event, most, files=files)
         match item:

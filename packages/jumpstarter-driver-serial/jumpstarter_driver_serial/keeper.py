@@ -20,6 +20,9 @@ REOPEN = 0.1
 STAND_BY = 0.005
 """Seconds after which the thread reads what the event loop has not; a fast port fills the system's buffer in 13 ms."""
 
+MUCH = 64 * 1024
+"""Bytes of a read from which on the thread reads, next to whatever the event loop does with them."""
+
 WRITE_SLICE = 0.1
 """Seconds after which a write that waits looks whether it is still wanted."""
 
@@ -113,7 +116,7 @@ class Keeper:
         with self._reading:
             if data := port.read():
                 self._history.append(data)
-        if port.is_quick and not self._history.is_pressed:
+        if port.is_quick and len(data) < MUCH and not self._history.is_pressed:
             self._loop.resume()
 
     def _read_on_loop(self, port: Port) -> bool:
@@ -125,7 +128,7 @@ class Keeper:
                 self._history.append(data)
         finally:
             self._reading.release()
-        return True
+        return len(data) < MUCH
 
     def _wake(self) -> None:
         with self._lock:

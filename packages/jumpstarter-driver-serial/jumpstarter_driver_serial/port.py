@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from jumpstarter.common.exceptions import BusyError
 from jumpstarter.common.openers import openers
 
+from .reads import Reads
+
 if TYPE_CHECKING:
     import serial
 
 CHUNK = 256 * 1024
 """Bytes of a read at most: some two milliseconds of a tty that is as fast as it can be."""
-
-TTY_FULL = 1024
-"""Bytes of a read of a tty behind which more is likely to be there."""
 
 POLL = 0.1
 """Seconds that a port without a descriptor is read for at once."""
@@ -72,8 +71,11 @@ class Port(Protocol):
         """Wait until something has come, or somebody calls `wake`; whether something may have come."""
         ...
 
-    def read(self) -> bytes:
-        """What has come; where the port is not quick, waits a moment for it. PortLost when it is gone."""
+    def read(self) -> bytes | memoryview:
+        """What has come, valid until the next read; where the port is not quick, waits a moment for it.
+
+        PortLost when it is gone.
+        """
         ...
 
     def write(self, data: memoryview) -> int:
@@ -164,6 +166,7 @@ class DescriptorPort:
         os.set_blocking(self._fd, False)
         self._is_tty = os.isatty(self._fd)
         self._loss: str | None = None
+        self._reads = Reads(self._fd, CHUNK)
         if self._is_tty:
             self._set_up(settings)
         self._readable = select.poll()
@@ -191,27 +194,13 @@ class DescriptorPort:
                 os.read(self._wake, 4096)
         return any(fd == self._fd for fd, _ in ready)
 
-    def read(self) -> bytes:
-        try:
-            data = os.read(self._fd, CHUNK)
-        except BlockingIOError:
-            return b""
-        except OSError as e:
-            raise self._lost(e) from None
-        if not data and self._has_ended():
+    def read(self) -> memoryview:
+        data, error = self._reads.all()
+        if error not in (0, errno.EAGAIN, errno.EINTR):
+            self._lost(OSError(error, os.strerror(error)))  # noted, since a socket tells of a reset once
+        if not data and (self._loss or (not error and self._has_ended())):
             raise self._lost(None)
-        return data if len(data) < TTY_FULL or not self._is_tty else self._with_rest(data)
-
-    def _with_rest(self, data: bytes) -> bytes:
-        """And what else is there: a tty gives at most 4 KiB at once, and a reader for each of them is slow."""
-        parts, size = [data], len(data)
-        while len(parts[-1]) >= TTY_FULL and size < CHUNK:
-            try:
-                parts.append(os.read(self._fd, CHUNK - size))
-            except OSError:  # none left; a loss is found by the next read
-                break
-            size += len(parts[-1])
-        return b"".join(parts)
+        return data
 
     def _has_ended(self) -> bool:
         """Whether a read of nothing means the end: on a tty that pySerial has set up (VMIN 0) it may mean no data."""
@@ -241,6 +230,7 @@ class DescriptorPort:
     def close(self) -> None:
         with suppress(OSError, termios.error):  # closing waits for what is not sent yet, which may be for ever
             termios.tcflush(self._fd, termios.TCOFLUSH)
+        self._reads.close()
         _close(self.line)
         os.close(self._wake)
         os.close(self._waker)
