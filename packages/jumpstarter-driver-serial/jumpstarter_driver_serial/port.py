@@ -6,6 +6,7 @@ reads take at most what was asked for and cost a system call more.
 
 import errno
 import fcntl
+import logging
 import os
 import select
 import termios
@@ -21,6 +22,8 @@ from .reads import Reads
 
 if TYPE_CHECKING:
     import serial
+
+_logger = logging.getLogger(__name__)
 
 CHUNK = 256 * 1024
 """Bytes of a read at most: some two milliseconds of a tty that is as fast as it can be."""
@@ -181,8 +184,10 @@ class DescriptorPort:
         if settings.exclusive:
             fcntl.ioctl(self._fd, termios.TIOCEXCL)  # pySerial's lock keeps only those away who ask for it, too
         if settings.low_latency:
-            with suppress(ValueError, OSError):  # cdc_acm and pseudo-terminals have none to lower
+            try:
                 self.line.set_low_latency_mode(True)
+            except (ValueError, OSError):  # cdc_acm and pseudo-terminals have none to lower
+                _logger.warning("console %s: this port has no low_latency; it goes on without", self._url)
 
     def fileno(self) -> int:
         return self._fd

@@ -300,7 +300,8 @@ def test_a_port_that_is_held_in_sessions_only_is_free_between_them(device: FakeS
         pass
 
 
-def test_a_port_that_cannot_be_quicker_works_with_low_latency(device: FakeSerial) -> None:
+def test_a_port_that_cannot_be_quicker_says_so_and_works(device: FakeSerial, caplog: pytest.LogCaptureFixture) -> None:
     with serve(PySerial(url=device.path, low_latency=True)) as client, client.stream() as stream:
         stream.send(b"x")
         assert received(stream, 1) == b"x"
+    assert f"console {device.path}: this port has no low_latency; it goes on without" in caplog.messages

@@ -278,3 +278,66 @@ def test_a_second_signal_breaks_into_nothing_and_waits_for_nothing(
             time.sleep(0.01)
         assert process.stdout.read() == ("restored\n" if seconds < 1 else "")
         assert process.wait(20) == status
+
+
+INTERRUPTED = """
+import os, random, signal, sys, threading, time
+from concurrent.futures import Future
+from jumpstarter.cli import errors
+
+class Late:
+    def __del__(self):
+        for _ in range(20):
+            str(1)
+
+def condition():
+    changed = threading.Condition()
+    while True:
+        with changed:
+            changed.wait(0)
+
+def future():
+    while True:
+        try:
+            Future().result(0)
+        except TimeoutError:
+            pass
+
+def ends_of_objects():
+    while True:
+        Late()
+
+def status_when_interrupted(work):
+    ready, told = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os._exit(errors.run("jmp", lambda: (os.write(told, b"x"), work())))
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(told)
+    time.sleep(random.random() * 0.002)
+    os.kill(pid, signal.SIGINT)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for work in (condition, future, ends_of_objects):
+    print(work.__name__, {status_when_interrupted(work) for _ in range(100)})
+"""
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_at_any_moment_is_one() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "condition {130}\nfuture {130}\nends_of_objects {130}\n", done.stderr
+    assert done.stderr == ""
+
+
+def test_what_fails_since_it_was_interrupted_is_interrupted(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import os, signal\nfrom jumpstarter.cli import errors\n"
+        "def command():\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    finally:\n        raise RuntimeError('not undone')\n"
+        "errors.finish(errors.run('jmp', command))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130
+    assert "not undone" in capfd.readouterr().err

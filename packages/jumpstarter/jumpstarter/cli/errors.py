@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from _thread import start_new_thread
+from _thread import get_ident, start_new_thread
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -53,6 +53,15 @@ _HURRY = 2.0
 
 _asked_by = 0
 """The signal that asked the process to end."""
+
+_AGAIN = 0.001
+"""Seconds after which a signal is looked at again that came at a bad moment."""
+
+_MOST_AGAIN = 1000
+"""How often, before it breaks into whatever that is."""
+
+_put_off = 0
+"""How often that was."""
 
 
 class Terminated(BaseException):
@@ -131,11 +140,15 @@ def run(program: str, command: Callable[[], object]) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(signum, _end_soon)
+            sys.unraisablehook = _unraisable
     try:
-        result = command()
-        sys.stdout.flush()
-    except BaseException as e:  # noqa: BLE001 the last place: whatever it is, it becomes a status
-        return _end(program, e)
+        try:
+            result = command()
+            sys.stdout.flush()
+        except BaseException as e:  # noqa: BLE001 the last place: whatever it is, it becomes a status
+            return _end(program, e)
+    except (KeyboardInterrupt, Terminated):  # while the error was told
+        return 128 + _asked_by
     return result if type(result) is int else OK
 
 
@@ -163,6 +176,9 @@ def before_end(tell: Callable[[int], None]) -> None:
 
 def finish(status: int) -> NoReturn:
     """End the process in order, but wait no longer than a moment for threads that are still busy."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is _end_soon:
+            signal.signal(signum, signal.SIG_IGN)  # too late: it has ended
     _tell(status)
     if "threading" in sys.modules:
         exit_soon(status)
@@ -203,12 +219,46 @@ def _end_soon(signum: int, frame: FrameType | None) -> None:
     A second exception would break into what ends the command, which may have a lock that others wait for, or have the
     terminal still to be set back.
     """
-    global _asked_by
+    global _asked_by, _put_off
     if _asked_by:
         start_new_thread(_exit_after, (_HURRY, 128 + _asked_by))  # takes no lock that the command may have
         return
+    if _is_between_locks(frame) and _put_off < _MOST_AGAIN:
+        _put_off += 1
+        start_new_thread(_ask_again, (get_ident(), signum))
+        return
     _asked_by = signum
     raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
+
+
+def _is_between_locks(frame: FrameType | None) -> bool:
+    """Whether an exception now would leave a condition's lock in the wrong state.
+
+    `Condition.wait` releases it, and has it back for sure only where it has come to its `try`, which follows `gotit`.
+    An exception before that becomes a RuntimeError ("cannot release un-acquired lock").
+    """
+    if frame is None or frame.f_globals.get("__name__") != "threading":
+        return False
+    owner, _, name = frame.f_code.co_qualname.rpartition(".")
+    return owner == "Condition" and (name in _LOCKING or (name == "wait" and "gotit" not in frame.f_locals))
+
+
+_LOCKING = {"__enter__", "__exit__", "_release_save", "_acquire_restore"}
+
+
+def _ask_again(thread: int, signum: int) -> None:
+    time.sleep(_AGAIN)
+    signal.pthread_kill(thread, signum)
+
+
+def _unraisable(lost: Any) -> None:
+    """Ask again where the exception of a signal came up in a place that raises none, such as an object's end."""
+    global _asked_by
+    if isinstance(lost.exc_value, KeyboardInterrupt | Terminated) and _asked_by:
+        signum, _asked_by = _asked_by, 0
+        start_new_thread(_ask_again, (get_ident(), signum))
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _exit_after(seconds: float, status: int) -> NoReturn:
@@ -234,7 +284,8 @@ def _end(program: str, error: BaseException) -> int:
             click.echo(error.format_message(), err=True)
             return USAGE
         case _:
-            return report(program, error)
+            status = report(program, error)
+            return 128 + _asked_by if _asked_by else status
 
 
 def report(program: str, error: BaseException) -> int:
