@@ -145,6 +145,15 @@ class Blocker(Driver):
     def client(cls) -> str:
         return "jumpstarter.client.DriverClient"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._closing = False
+
+    @export(concurrent=True)
+    def is_closing(self) -> bool:
+        """Whether a stream is being closed."""
+        return self._closing
+
     @export
     def plain(self) -> None:
         time.sleep(self.seconds)
@@ -188,8 +197,10 @@ class Blocker(Driver):
         ours, theirs = create_memory_stream()
         async with ours, theirs:
             yield StapledObjectStream(ours, theirs)
+        self._closing = True
         with CancelScope(shield=True):
             await to_thread.run_sync(time.sleep, self.seconds)
+        self._closing = False
 
 
 @dataclass(kw_only=True)

@@ -31,6 +31,9 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 MIB = 1 << 20
 
+LONG = 30 if os.environ.get("JMP_TEST_NIGHTLY") else 3
+"""Seconds for which `long_blocker` blocks."""
+
 CONFIG = """\
 apiVersion: jumpstarter.dev/v1alpha1
 kind: ExporterConfig
@@ -53,15 +56,15 @@ export:
     type: faultdrivers.Blocker
     config:
       seconds: 3
-  brief_blocker:
+  long_blocker:
     type: faultdrivers.Blocker
     config:
-      seconds: 1.4
+      seconds: LONG
   bad:
     type: baddrivers.Bad
     config:
       record: {record}
-"""
+""".replace("LONG", str(LONG))
 
 
 def wait_for(what: Callable[[], T], timeout: float, explain: Callable[[], object] = lambda: "") -> T:

@@ -1,4 +1,7 @@
-"""A driver that blocks, in whatever form, costs the others nothing."""
+"""A driver that blocks, in whatever form, costs the others nothing.
+
+It blocks for 30 s with JMP_TEST_NIGHTLY in the environment, for 3 s without.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio import EndOfStream
 from jumpstarter.client.core import DriverError
-from processes import CONFIG, HERE, Bench, wait_for
+from processes import CONFIG, HERE, LONG, Bench, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,15 +75,17 @@ def percentile(times: Sequence[float], percent: float) -> float:
 @pytest.mark.parametrize("form", FORMS)
 def test_another_driver_is_as_fast_as_ever_while_one_blocks_in(bench: Bench, form: str):
     with bench.connected() as client, ThreadPoolExecutor(1) as pool:
-        probe, blocker = client.children["probe"], client.children["blocker"]
+        probe, blocker = client.children["probe"], client.children["long_blocker"]
         slowest_hundredth(probe, 0.3)
-        idle = slowest_hundredth(probe, 1.5)
+        idle = slowest_hundredth(probe, LONG / 2)
         blocking = pool.submit(FORMS[form], blocker)
         time.sleep(0.2)
-        busy = slowest_hundredth(probe, 1.5)
-        assert not blocking.done(), "it did not block"
+        busy = slowest_hundredth(probe, LONG / 2)
+        # a client does not wait that long for the end of a stream
+        still = blocker.call("is_closing") if form == "the closing of a stream" else not blocking.done()
+        assert still, "it did not block"
         blocking.result(60)
-    assert busy - idle < MOST
+    assert busy - idle < MOST, (busy, idle)
 
 
 LATE = """\
