@@ -172,7 +172,7 @@ def test_an_exporter_that_dies_is_started_again(lab: Lab, crash: Path, how: tupl
         assert exporter.call("on").returncode == 0
         assert (lab.directory / "output").read_text() == "on"
         assert exporter.call(*how).returncode != 0
-        exporter.wait_ready(2)
+        exporter.wait_ready(2, 10)
         assert (lab.directory / "output").read_text() == "off"  # before anybody can have it
         second = exporter.child
         assert second != first
@@ -196,6 +196,21 @@ def test_what_a_dead_exporter_left_running_is_ended_first(lab: Lab, crash: Path)
         assert len(list((orphan / "fd").iterdir())) == 3
         os.kill(exporter.child, signal.SIGKILL)
         exporter.wait_ready(2)
+        assert running(tag) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--supervise",)], ids=["alone", "supervised"])
+def test_what_a_driver_started_does_not_outlive_an_exporter_that_stops(lab: Lab, crash: Path, options: tuple[str, ...]):
+    tag = f"96{os.getpid()}.{2 + len(options)}"
+    with lab.exporter(*options, config=crash) as exporter:
+        assert Supervised(lab, exporter).call("spawn", tag).returncode == 0
+        deadline = time.monotonic() + 60
+        while len(running(tag)) != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        started = time.monotonic()
+        assert exporter.stop() == 0
+        assert time.monotonic() - started < 10
         assert running(tag) == []
 
 

@@ -153,10 +153,16 @@ def _serve_leases(config: ExporterConfigV1Alpha1, log_level: str) -> None:
 
 
 async def _to_its_end(serve: Callable[[], Awaitable[None]]) -> None:
+    from anyio.to_thread import run_sync
+
+    from ..common.guardian import SHORT_GRACE, Family
+
     try:
         await serve()
     except HookFailedError as e:
         raise errors.CommandError(str(e), 1) from e  # as the hook's onFailure: exit says
+    finally:
+        await run_sync(lambda: Family().end(SHORT_GRACE))  # what drivers have started and left behind
     errors.exit_soon(errors.OK)  # a call that a driver does not give up must not keep the process
 
 
