@@ -95,12 +95,14 @@ def test_a_close_by_the_server_is_an_end(server: Start) -> None:
 
 
 def test_a_connection_that_breaks_is_an_error(server: Start) -> None:
-    with (
-        serve(WebsocketNetwork(url=server(lambda connection: connection.socket.shutdown(socket.SHUT_RDWR)))) as client,
-        client.stream() as stream,
-        pytest.raises(BrokenResourceError, match=r"websocket ws://127\.0\.0\.1"),
-    ):
-        stream.receive()
+    def break_when_asked(connection: ServerConnection) -> None:
+        connection.recv()
+        connection.socket.shutdown(socket.SHUT_RDWR)
+
+    with serve(WebsocketNetwork(url=server(break_when_asked))) as client, client.stream() as stream:
+        stream.send(b"break")
+        with pytest.raises(BrokenResourceError, match=r"websocket ws://127\.0\.0\.1"):
+            stream.receive()
 
 
 @pytest.mark.parametrize("clean", [True, False])
