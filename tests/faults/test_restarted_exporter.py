@@ -60,9 +60,7 @@ def test_a_client_that_lives_on_is_told_and_connects_again(start: StartBench, tr
         first.process.kill()
         first.process.wait(10)
         for call, _ in CALLS.values():
-            assert_fails(
-                probe, call, ExporterLost, "is it still running?", ": the exporter is gone"
-            )  # or while it is called
+            assert_fails(probe, call, ExporterLost, "is it still running?", "probe.connect: the exporter is gone")
         with start(transport, listener=("--tls-grpc-listener", port, "--tls-grpc-insecure")) as second:
             assert second.address == first.address
             with second.connected() as again:  # by hand nothing was done but this
@@ -112,9 +110,7 @@ def test_a_client_goes_on_after_its_connection_was_cut(start: StartBench, transp
         proxy.reset()
         proxy.close()
         for call, _ in CALLS.values():
-            assert_fails(
-                probe, call, ExporterLost, "is it still running?", ": the exporter is gone"
-            )  # or while it is called
+            assert_fails(probe, call, ExporterLost, "is it still running?", "probe.connect: the exporter is gone")
         with proxying(bench.address, port=int(proxy.address.rpartition(":")[2])):
 
             def works() -> bool:
