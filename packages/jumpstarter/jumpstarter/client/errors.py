@@ -298,7 +298,8 @@ def _from_status(status: grpc.StatusCode, text: str) -> pb.ErrorDetails:
     """The details that a status alone stands for."""
     code, hint = _BY_STATUS.get(status, "failed"), ""
     if status is grpc.StatusCode.INTERNAL and text == _NOT_SENT:
-        return pb.ErrorDetails(code="exporter-lost", message="the exporter is gone: the connection broke")
+        code, text = "exporter-lost", "the exporter is gone: the connection broke"
+        return pb.ErrorDetails(code=code, message=text, hint="is it still running?")
     match code:
         case "limit" if "larger than max" in text:
             code, text = "invalid-argument", f"more data than one message carries ({MAX_MESSAGE >> 20} MiB)"
