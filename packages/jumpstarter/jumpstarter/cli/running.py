@@ -8,6 +8,7 @@ import click
 
 from ..common.runtime import exporter_sockets
 from . import errors
+from .options import Where
 
 
 def running_exporter(name: str | None = None, choice: str = "choose one with --name NAME") -> Path:
@@ -28,3 +29,8 @@ def running_exporter(name: str | None = None, choice: str = "choose one with --n
     if len(found) > 1:
         raise click.UsageError(f"several exporters run here: {names}; {choice}")
     return next(iter(found.values()))
+
+
+def socket_of(where: Where) -> Path:
+    """Socket of the exporter on this host that the options mean."""
+    return Path(where.socket) if where.socket else running_exporter(where.name)

@@ -19,7 +19,7 @@ from .durations import DURATION
 from .group import examples
 from .launch import run_attached
 from .options import Where
-from .running import running_exporter
+from .running import socket_of
 
 if TYPE_CHECKING:
     from ..config.client import ClientConfigV1Alpha1
@@ -129,7 +129,7 @@ def _check(where: Where, configs: dict[str, str | None], wait: float | None, is_
 def _running(where: Where, terms: Terms) -> AbstractContextManager[Attachment]:
     """The devices of an exporter that runs already."""
     if where.address is None:
-        return attach.unix(Path(where.socket) if where.socket else running_exporter(where.name), terms)
+        return attach.unix(socket_of(where), terms)
     secret, ca = where.secret(), Path(where.tls_ca) if where.tls_ca else None
     return attach.tcp(options.check_address(where.address), where.insecure, secret, ca, terms)
 

@@ -13,7 +13,7 @@ from ..common.text import one_line
 from . import errors, options
 from .group import examples
 from .options import Where
-from .running import running_exporter
+from .running import socket_of
 
 if TYPE_CHECKING:
     from ..client.connection import Endpoint
@@ -50,7 +50,7 @@ def _endpoint(where: Where) -> Endpoint:
     from ..client.connection import Endpoint
 
     if where.address is None:
-        return Endpoint(str((Path(where.socket) if where.socket else running_exporter(where.name)).absolute()))
+        return Endpoint(str(socket_of(where).absolute()))
     secret, ca = where.secret(), options.read_ca(Path(where.tls_ca)) if where.tls_ca else None
     return Endpoint(options.check_address(where.address), insecure=where.insecure, passphrase=secret, ca=ca)
 
