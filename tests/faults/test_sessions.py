@@ -340,6 +340,7 @@ def test_the_command_of_a_killed_shell_ends_with_it(site: Site):
             pid = int(line(holder))
             wait_for(lambda pid=pid: Path(f"/proc/{pid}/task/{pid}/children").read_text(), 30)
             child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+            time.sleep(1)  # until the shell has told whom to end: nothing can do that before the command runs
             holder.kill()
             wait_for(lambda pid=pid, child=child: not is_running(pid) and not is_running(child), 30)
 

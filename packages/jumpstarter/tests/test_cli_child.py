@@ -42,34 +42,6 @@ def wait_for(path: Path) -> str:
     raise AssertionError(f"nobody wrote {path}")
 
 
-KILLED_AT_ONCE = """\
-import os, signal, subprocess
-from jumpstarter.cli import child
-
-class Killing(subprocess.Popen):
-    def __init__(self, command, **options):
-        super().__init__(command, **options)
-        if command[0] == "sh":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-subprocess.Popen = Killing
-child.run_child(["sh", "-c", "echo $$ > $0; trap '' HUP TERM; exec sleep 600", {file!r}], os.environ)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc, as what it tests does")
-def test_a_command_whose_shell_is_killed_as_it_starts_ends_all_the_same(tmp_path: Path):
-    file = tmp_path / "pid"
-    script = KILLED_AT_ONCE.format(file=str(file))
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-    command = Path("/proc") / wait_for(file) / "environ"
-    deadline = time.monotonic() + 60
-    with suppress(FileNotFoundError, ProcessLookupError):
-        while command.read_bytes():  # a zombie has an empty one
-            assert time.monotonic() < deadline, "it runs on"
-            time.sleep(0.05)
-
-
 @pytest.mark.parametrize("status", [0, 1, 42, 255])
 def test_the_status_of_the_command_is_ours(status: int):
     assert run("sh", "-c", f"exit {status}").returncode == status

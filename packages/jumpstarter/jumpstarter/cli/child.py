@@ -37,12 +37,9 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
     """
     with Wakeups() as wakeups:
         child = _Child(is_shell, wakeups)
-        mark = os.urandom(16).hex()
-        with _watcher(mark) as watch:
+        with _watcher() as watch:
             try:
-                process = subprocess.Popen(
-                    command, env={**environment, _MARK: mark}, process_group=0 if child.has_group else None
-                )
+                process = subprocess.Popen(command, env=environment, process_group=0 if child.has_group else None)
             except OSError as e:
                 raise _cannot_start(command[0], e) from e
             watch(f"-{process.pid}" if child.has_group else str(process.pid))
@@ -50,37 +47,25 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], *, is_shel
     return status if status >= 0 else 128 - status
 
 
-_MARK = "_JMP_COMMAND"
-"""Variable by which the command is known should we be killed before we could say which process it is."""
-
 _WATCH = """\
-find() {
-  for environ in /proc/[0-9]*/environ; do
-    if grep -qF "$0" "$environ"; then pid=${environ#/proc/}; echo "${pid%/environ}"; fi
-  done
-}
-read -r target || target=$(find)
+read -r target || exit
 read -r line && exit
-[ -n "$target" ] || exit
-for signal in HUP TERM CONT; do kill -s $signal -- $target; done
+for signal in HUP TERM CONT; do kill -s $signal -- "$target"; done
 sleep 5
-kill -s KILL -- $target
+kill -s KILL -- "$target"
 """
-"""What waits for our end: a first line says whom to end, a second one that all is well; without that we were killed.
-
-Its name is the mark of the command, which runs with that once the pipe is closed (Linux).
-"""
+"""What waits for our end: a first line says whom to end, a second one that all is well; without that we were killed."""
 
 
 @contextmanager
-def _watcher(mark: str) -> Generator[Callable[[str], None]]:
+def _watcher() -> Generator[Callable[[str], None]]:
     """Make what ends the command should we be killed meanwhile: the devices are somebody else's then.
 
     It is there before the command, and is told then which process, or `-` and which group, that is.
     """
     try:
         watcher = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, f"{_MARK}={mark}"],
+            ["/bin/sh", "-c", _WATCH, "jmp shell"],
             env={"PATH": os.defpath},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -90,7 +75,7 @@ def _watcher(mark: str) -> Generator[Callable[[str], None]]:
     except OSError:  # no more processes: then without
         yield lambda target: None
         return
-    end = b"\n\n"
+    end = b""
 
     def watch(target: str) -> None:
         nonlocal end
@@ -103,7 +88,7 @@ def _watcher(mark: str) -> Generator[Callable[[str], None]]:
     try:
         yield watch
     finally:
-        with suppress(OSError, subprocess.TimeoutExpired):  # it ends by itself
+        with suppress(OSError):
             watcher.communicate(end, timeout=1)
 
 
