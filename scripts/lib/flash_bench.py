@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CONFIG = """\
@@ -31,11 +32,11 @@ from jumpstarter.utils.env import env
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:")) >> 10
 
-path, verify, exporter = sys.argv[1:]
+path, verify, way = sys.argv[1:]
 with env() as client:
     client.storage.state()
     before, start, cpu = peak(), time.monotonic(), time.process_time()
-    result = client.storage.flash(path, verify=verify)
+    result = client.storage.flash(path, verify=verify, lend=way == "lent")
     out = {"seconds": time.monotonic() - start, "received": result.received, "growth": peak() - before}
     out["cpu"] = time.process_time() - cpu
 print(json.dumps(out))
@@ -52,6 +53,18 @@ def main() -> None:
         Bench(Path(folder), options.mib, options.rounds).run()
 
 
+@dataclass
+class Rates:
+    """MiB per second of what goes one way."""
+
+    name: str
+    """lent: the exporter reads the file itself; sent: it comes through the connection, as from another host."""
+
+    off: list[float] = field(default_factory=list[float])
+    full: list[float] = field(default_factory=list[float])
+    zeros: list[float] = field(default_factory=list[float])
+
+
 class Bench:
     def __init__(self, folder: Path, mib: int, rounds: int) -> None:
         self.folder, self.mib, self.rounds = folder, mib, rounds
@@ -65,17 +78,22 @@ class Bench:
 
     def run(self) -> None:
         self.images()
-        cp, off, full, sparse = list[float](), list[float](), list[float](), list[float]()
+        cp = list[float]()
+        ways = [Rates("lent"), Rates("sent")]
         for _ in range(self.rounds):  # turn by turn, since the machine changes its mind
             cp.append(self.mib / self.timed(self.cp))
-            off.append(self.flash(self.dense, "off"))
-            full.append(self.flash(self.dense, "full"))
-            sparse.append(self.flash(self.sparse, "off", 4 * self.mib))
+            for way in ways:
+                way.off.append(self.flash(self.dense, "off", way.name))
+                way.full.append(self.flash(self.dense, "full", way.name))
+                way.zeros.append(self.flash(self.sparse, "off", way.name, 4 * self.mib))
         base = statistics.median(cp)
         tell("cp and sync", cp, base)
-        tell("flash, verify off (0.6 or more)", off, base)
-        tell("flash, verify full (0.35 or more)", full, base)
-        tell("flash of 4 times the size, 90 % zeros (4 or more)", sparse, statistics.median(off), "dense")
+        for way in ways:
+            tell(f"{way.name}, verify off (0.6 or more)", way.off, base)
+            tell(f"{way.name}, verify full (0.35 or more)", way.full, base)
+            tell(
+                f"{way.name}, 4 times the size, 90 % zeros (4 or more)", way.zeros, statistics.median(way.off), "dense"
+            )
         for name, seconds in self.cpu.items():
             say(f"processor time per GiB, {name}: {statistics.median(seconds) * 1024 / self.mib:.2f} s")
         self.second()
@@ -103,12 +121,12 @@ class Bench:
         function()
         return time.monotonic() - start
 
-    def flash(self, image: Path, verify: str, mib: int = 0) -> float:
+    def flash(self, image: Path, verify: str, way: str, mib: int = 0) -> float:
         """MiB per second of a flash of which nothing has come before; its blocks are kept, as they are by default."""
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
-        return (mib or self.mib) / float(self.measured(image, verify)["seconds"])
+        return (mib or self.mib) / float(self.measured(image, verify, way)["seconds"])
 
-    def measured(self, image: Path, verify: str) -> dict[str, float]:
+    def measured(self, image: Path, verify: str, way: str) -> dict[str, float]:
         """Seconds, bytes received and growth of a flash by an exporter of its own."""
         self.medium.unlink(missing_ok=True)
         config = self.folder / "bench.yaml"
@@ -120,7 +138,7 @@ class Bench:
             worker = worker_of(exporter.pid)
             before, cpu = peak_mib(worker), cpu_seconds(worker)
             done = subprocess.run(
-                [sys.executable, "-c", CLIENT, image, verify, str(exporter.pid)],
+                [sys.executable, "-c", CLIENT, image, verify, way],
                 env=self.env,
                 stdout=subprocess.PIPE,
                 check=True,
@@ -128,8 +146,8 @@ class Bench:
             self.growth["exporter"].append(peak_mib(worker) - before)
             result: dict[str, float] = json.loads(done.stdout)
             if image == self.dense:
-                self.cpu.setdefault(f"client, verify {verify}", []).append(result["cpu"])
-                self.cpu.setdefault(f"exporter, verify {verify}", []).append(cpu_seconds(worker) - cpu)
+                self.cpu.setdefault(f"client, {way}, verify {verify}", []).append(result["cpu"])
+                self.cpu.setdefault(f"exporter, {way}, verify {verify}", []).append(cpu_seconds(worker) - cpu)
             self.growth["client"].append(int(result["growth"]))
             return result
         finally:
@@ -138,8 +156,8 @@ class Bench:
 
     def second(self) -> None:
         """What is sent of an image of which one percent is new."""
-        self.flash(self.dense, "off")
-        again = self.measured(self.changed, "off")
+        self.flash(self.dense, "off", "sent")
+        again = self.measured(self.changed, "off", "sent")
         share = again["received"] / (self.mib << 20)
         say(f"second flash, 1 % changed: {100 * share:.2f} % of the bytes sent (under 5 %), {again['seconds']:.2f} s")
 

@@ -5,11 +5,13 @@ digests of its blocks; the exporter answers each window with the blocks that it 
 order of the windows. Announcements run ahead of data. A message is a byte for its kind, its length in four bytes (most
 significant first), and its content:
 
-    client    H  length of the window (4 bytes), SHA-256 of each of its blocks
+    client    L  a name: before all others, the file can be borrowed by it (see `lending.py`), which is answered first
+              H  length of the window (4 bytes), SHA-256 of each of its blocks
               Z  length of a part of the file that is zeros (8 bytes): it comes after the windows before it
               D  the wanted blocks of the oldest window of which some are wanted
-              E  nothing: the file is complete
-    exporter  W  one bit for each block of the oldest window without an answer, 1 for wanted, the first one highest
+              E  nothing: the file is complete, or borrowed
+    exporter  L  a byte, 1 for a file that it has borrowed
+              W  one bit for each block of the oldest window without an answer, 1 for wanted, the first one highest
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from anyio import EndOfStream
@@ -27,6 +30,8 @@ from jumpstarter.streams.threads import in_thread
 from .cache import BlockCache
 from .common import BLOCK
 from .images import ZERO_DIGEST, Data, ImageError
+from .lending import NAME, borrow
+from .parts import FileParts
 
 WINDOW = MAX_FRAME - BLOCK
 """Bytes of a window: what fits into a frame together with the announcement of another one."""
@@ -45,6 +50,15 @@ DIGEST = 32
 
 MOST_ZEROS = 16 << 20
 """Bytes of zeros that are told at once."""
+
+BORROWED_PART = 1 << 20
+"""Bytes of a file that need not come that are read by one system call."""
+
+BATCH = 4 << 20
+"""Bytes of such a file that go on to the medium together."""
+
+ZEROS_LIGHTER = 16
+"""How many times more bytes go together where they are zeros."""
 
 _ZEROS = memoryview(bytes(WINDOW))
 
@@ -125,6 +139,10 @@ class BlockSource:
         while True:
             kind, length = HEADER.unpack(await self._exactly(HEADER.size))
             match kind:
+                case b"L" if length == NAME and self._at == 0:
+                    async with aclosing(self._borrowed(await self._exactly(length))) as borrowed:
+                        async for batch in borrowed:
+                            yield batch
                 case b"H" if LENGTH.size < length <= LENGTH.size + WINDOW // BLOCK * DIGEST:
                     await self._announced(await self._exactly(length))
                 case b"Z" if length == ZEROS.size:
@@ -138,6 +156,28 @@ class BlockSource:
                     raise ImageError("the client does not keep to the protocol of blocks", "install the same versions")
             while self._windows and not self._windows[0].missing:
                 yield list(self._windows.popleft().items())
+
+    async def _borrowed(self, name: bytes) -> AsyncGenerator[list[Data]]:
+        """The file, where it can be read here."""
+        file = await in_thread(borrow, name)
+        await self._stream.send(b"".join(message(b"L", bytes([file is not None]))))
+        if file is not None:
+            with file:
+                parts = FileParts(file, BORROWED_PART)
+                while batch := await in_thread(self._batch, parts):
+                    yield batch
+
+    def _batch(self, parts: FileParts) -> list[Data]:
+        """Some of a borrowed file: a few megabytes, or many of zeros."""
+        batch, weight = list[Data](), 0
+        while weight < BATCH and (part := parts.read()):
+            if isinstance(part, int):
+                batch += ZeroRun(self._at, part).items()
+                self._at, weight = self._at + part, weight + part // ZEROS_LIGHTER
+            else:
+                batch.append(Data(self._at, part))
+                self._at, weight = self._at + len(part), weight + len(part)
+        return batch
 
     def _zeros(self, length: int) -> None:
         if not 0 < length <= MOST_ZEROS or length % BLOCK:

@@ -96,12 +96,19 @@ def _add_flasher(base: DriverClickGroup, client: FlasherClient, *, has_mux: bool
     @click.option("--sha256", metavar="DIGEST", help="What the digest of FILE has to be.")
     @click.option("--bmap", type=click.Path(exists=True, dir_okay=False), help="Bmap file: what of the image matters.")
     @click.option("--fetch", type=click.Choice(["exporter", "client"]), help="Who reads FILE, if it is a URL.")
+    @click.option("--send", is_flag=True, help="Send FILE even to an exporter that can read it itself.")
     @click.option("--raw", is_flag=True, help="Write FILE as it is, though it may be compressed.")
     @click.option("--compression", type=click.Choice(["gzip", "xz", "bz2", "zstd"]), help="What FILE is compressed by.")
     @click.option("--no-dut", "stay", is_flag=True, help="Leave the medium at the host.", hidden=not has_mux)
     @output_option
     def flash(
-        file: str | None, targets: tuple[str, ...], raw: bool, stay: bool, output: str | None, **options: Any
+        file: str | None,
+        targets: tuple[str, ...],
+        send: bool,
+        raw: bool,
+        stay: bool,
+        output: str | None,
+        **options: Any,
     ) -> None:
         """Write FILE, and prove it by reading it back.
 
@@ -110,7 +117,8 @@ def _add_flasher(base: DriverClickGroup, client: FlasherClient, *, has_mux: bool
         reads. Behind a mux, the medium is connected to the device then; if anything fails, it stays with the host.
         """
         given = {name: value for name, value in options.items() if value is not None}
-        given |= ({"decompress": False} if raw else {}) | ({"to_dut": False} if stay else {})
+        given |= ({"decompress": False} if raw else {}) | ({"lend": False} if send else {})
+        given |= {"to_dut": False} if stay else {}
         with ProgressLine() as progress:
             result = client.flash(*_what(file, targets), progress=progress, **_place(file, targets), **given)
         _tell("wrote", result, output)

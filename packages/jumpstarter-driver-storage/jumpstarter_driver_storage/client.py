@@ -176,7 +176,8 @@ class StorageMuxFlasherClient(FlasherClient, StorageMuxClient):
         configuration allows, or "client", with the user's own rights; by default the exporter where it can.
 
         Options: `verify` is full, sampled or off; `sha256` what the file's digest has to be; `bmap` the path of a bmap
-        file; `decompress=False` writes the file as it is. Returns None from drivers that say nothing of what they did.
+        file; `decompress=False` writes the file as it is; `lend=False` sends a file even to an exporter that can read
+        it itself, being on this host and of the same user. Returns None from drivers that say nothing of what they did.
         """
         self._check_target(target)
         written = _transfers(self, progress, self.host).upload("write", path, operator=operator, **options)

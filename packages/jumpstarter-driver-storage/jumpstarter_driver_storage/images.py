@@ -72,14 +72,13 @@ class Unfolding(Protocol):
         ...
 
 
-def is_zero(data: bytes | memoryview) -> bool:
-    """Whether there is nothing but zero bytes."""
-    if bytes(data[:64]).strip(b"\0"):  # what is not zero mostly shows it at once
+def is_zero(data: bytes | bytearray | memoryview, length: int | None = None) -> bool:
+    """Whether there is nothing but zero bytes, in the first `length` bytes or in all of them."""
+    length = len(data) if length is None else length
+    if bytes(data[: min(64, length)]).strip(b"\0"):  # what is not zero mostly shows it at once
         return False
-    # as bytes: to compare memoryviews is slower by far than to copy them
-    return all(
-        bytes(data[start : start + BLOCK]) == _ZERO_BLOCK[: len(data) - start] for start in range(0, len(data), BLOCK)
-    )
+    whole = bytes(data) if isinstance(data, memoryview) else data  # to compare memoryviews is slower by far
+    return all(whole.startswith(_ZERO_BLOCK[: length - start], start) for start in range(0, length, BLOCK))
 
 
 class Raw:

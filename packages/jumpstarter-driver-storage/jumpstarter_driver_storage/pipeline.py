@@ -25,7 +25,7 @@ from .devices import Rules
 from .images import SPARSE_MAGIC, Bmap, BmapFilter, Data, ImageError, Item, Raw, Sparse, Unfolding
 from .medium import Medium, Revive, open_medium
 from .tracker import Tracker
-from .verification import Expectations, verify
+from .verification import Expectations, verify, with_digests
 
 AHEAD = 1
 """Batches that wait between reading and writing."""
@@ -114,30 +114,35 @@ async def write_image(medium: Medium, source: Source, plan: Plan, tracker: Track
 
 async def _transfer(medium: Medium, source: Source, plan: Plan, tracker: Tracker, expected: Expectations) -> int:
     """Move the image to the medium; returns its size."""
-    send, receive = create_memory_object_stream[list[Item]](AHEAD)
+    unfolded, read_from = create_memory_object_stream[list[Item]](AHEAD)
+    digested, write_from = create_memory_object_stream[list[Item]](AHEAD)
     size = 0
 
     async def read() -> None:
         nonlocal size
-        async with send:
-            size = await _unfold(source, plan, tracker, send)
+        async with unfolded:
+            size = await _unfold(source, plan, tracker, unfolded)
+
+    async def digest() -> None:
+        async with read_from, digested:
+            async for batch in read_from:
+                await digested.send(await in_thread(with_digests, batch) if plan.verify != "off" else batch)
 
     with ungrouped():
-        async with receive, create_task_group() as tasks:  # the reader is cancelled before it could find this closed
+        async with write_from, create_task_group() as tasks:  # both are cancelled before they could find this closed
             tasks.start_soon(read)
-            async for batch in receive:
-                await in_thread(_write, medium, batch, plan, expected)
+            tasks.start_soon(digest)
+            async for batch in write_from:
+                await in_thread(_write, medium, batch, expected)
     return size
 
 
-def _write(medium: Medium, batch: list[Item], plan: Plan, expected: Expectations) -> None:
+def _write(medium: Medium, batch: list[Item], expected: Expectations) -> None:
     for item in batch:
+        expected.add(item)
         if isinstance(item, Data):
-            if plan.verify != "off":
-                expected.data(item)
             medium.write(item.offset, item.data)
         else:
-            expected.zeros(item)
             medium.zero(item.offset, item.length)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from anyio import (
@@ -26,7 +26,8 @@ from .windows import Part, SentWindow, SentZeros, Windows
 class BlockSender(ObjectStream[bytes]):
     """What goes to the exporter when this is received from, and what comes from it when it is sent to."""
 
-    def __init__(self, source: Windows) -> None:
+    def __init__(self, source: Windows, lent: bytes | None = None) -> None:
+        """`lent` is the name by which an exporter can borrow the file instead."""
         self._source = source
         self._read, self._prepared = create_memory_object_stream[Part](0)
         self._ready: deque[bytes | memoryview] = deque()
@@ -34,6 +35,9 @@ class BlockSender(ObjectStream[bytes]):
         self._answers: deque[bytes] = deque()
         self._incoming = bytearray()
         self._changed = Condition()
+        self._is_asked = lent is not None
+        if lent is not None:
+            self._ready += message(b"L", lent)
         self._is_read = False
         self._is_broken = False
         self._is_over = False
@@ -52,6 +56,7 @@ class BlockSender(ObjectStream[bytes]):
     async def _read_ahead(self) -> None:
         async with self._read:
             try:
+                await self._until(lambda: not self._is_asked)
                 while (part := await self._source.next()) is not None:
                     await self._read.send(part)
             except BaseException:
@@ -61,7 +66,9 @@ class BlockSender(ObjectStream[bytes]):
     async def receive(self) -> bytes:
         """The next bytes for the exporter."""
         while not self._ready:
-            if self._announced and self._answers:
+            if self._is_asked:
+                await self._until(lambda: not self._is_asked)
+            elif self._announced and self._answers:
                 self._take_answer()
             elif len(self._announced) < WINDOWS and not self._is_read:
                 await self._announce()
@@ -71,10 +78,13 @@ class BlockSender(ObjectStream[bytes]):
                 self._is_over = True
                 self._ready += message(b"E")
             else:
-                async with self._changed:
-                    if not self._answers:
-                        await self._changed.wait()
+                await self._until(lambda: bool(self._answers))
         return self._frame()
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        async with self._changed:
+            while not is_so():
+                await self._changed.wait()
 
     def _frame(self) -> bytes:
         """As much of what is ready as fits into a frame: few large messages are cheaper than many small ones."""
@@ -117,11 +127,15 @@ class BlockSender(ObjectStream[bytes]):
         self._incoming += item
         async with self._changed:
             while len(self._incoming) >= HEADER.size:
-                _, length = HEADER.unpack_from(self._incoming)
+                kind, length = HEADER.unpack_from(self._incoming)
                 if len(self._incoming) < HEADER.size + length:
                     break
-                self._answers.append(bytes(self._incoming[HEADER.size : HEADER.size + length]))
+                content = bytes(self._incoming[HEADER.size : HEADER.size + length])
                 del self._incoming[: HEADER.size + length]
+                if kind == b"L":
+                    self._is_asked, self._is_read = False, content == b"\1"
+                else:
+                    self._answers.append(content)
             self._changed.notify_all()
 
     async def send_eof(self) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
 from io import FileIO
 from os import PathLike
@@ -54,9 +54,13 @@ class Transfers:
         fetch: Fetch | None = None,
         compression: str | None = None,
         bmap: PathBuf | None = None,
+        lend: bool = True,
         **options: Any,
     ) -> TransferResult | None:
-        """Send a file, `-` for the standard input, an object of a store, or what a URL names; see `FlasherClient`."""
+        """Send a file, `-` for the standard input, an object of a store, or what a URL names; see `FlasherClient`.
+
+        With `lend`, a file is not sent to an exporter that can read it itself.
+        """
         if bmap is not None:
             options["bmap"] = Path(bmap).read_text()
         if operator is not None:
@@ -69,9 +73,12 @@ class Transfers:
             return self._from_url(method, str(path), args, options, fetch, compression)
         if fetch is not None:
             raise _wrong(f"{path} is a local file, and no URL that somebody could fetch")
+        from .lending import is_lendable
+
         with open_file(path) as file:
             self._begin()
-            return _result(self._client.portal.call(self._send_file, method, file, args, options, compression))
+            lend = lend and is_lendable(self._client, file)
+            return _result(self._client.portal.call(self._send_file, method, file, lend, args, options, compression))
 
     def _from_url(
         self,
@@ -130,14 +137,21 @@ class Transfers:
             return _result(self._client.portal.call(self._receive, method, FileStream(file), args, compression))
 
     async def _send_file(
-        self, method: str, file: FileIO, args: tuple[Any, ...], options: dict[str, Any], compression: str | None
+        self,
+        method: str,
+        file: FileIO,
+        lend: bool,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        compression: str | None,
     ) -> Any:
         from .files import FileStream
+        from .lending import lending
         from .windows import FileWindows
 
-        return await self._send(
-            method, partial(FileWindows, file), FileStream(file), file_size(file), args, options, compression
-        )
+        async with lending(file) if lend else nullcontext() as lent:
+            windows, size = partial(FileWindows, file), file_size(file)
+            return await self._send(method, windows, FileStream(file), size, args, options, compression, lent)
 
     async def _send_stream(
         self, method: str, incoming: Incoming, args: tuple[Any, ...], options: dict[str, Any], compression: str | None
@@ -164,13 +178,17 @@ class Transfers:
         args: tuple[Any, ...],
         options: dict[str, Any],
         compression: str | None,
+        lent: bytes | None = None,
     ) -> Any:
-        """Send what can be read either in windows, where the driver knows those, or as a stream."""
+        """Send what can be read either in windows, where the driver knows those, or as a stream.
+
+        Nothing is sent where the driver can borrow it by the name `lent`.
+        """
         if takes_options(self._client, method) and compression is None:
             from .sending import BlockSender
 
             options = {"size": size, **options, "blocks": True}
-            async with BlockSender(windows()).reading() as sender, self._client.resource_async(sender) as handle:
+            async with BlockSender(windows(), lent).reading() as sender, self._client.resource_async(sender) as handle:
                 return await self._call(method, handle, args, options)
         if compression is not None and size == 0:
             raise ValueError(f"an empty file is no {compression} data")

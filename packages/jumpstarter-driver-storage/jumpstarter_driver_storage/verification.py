@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jumpstarter.streams.threads import in_thread
 
 from .common import BLOCK, Stage, StorageError, Verify, size_text
-from .images import Data, Zeros, is_zero
+from .images import Data, Item, is_zero
 from .medium import Medium
 from .tracker import Tracker
 
@@ -43,15 +43,13 @@ class Expectations:
     def __init__(self) -> None:
         self.parts: list[Expected] = []
 
-    def data(self, item: Data) -> None:
-        """Data that are about to be written."""
-        digests = item.digests or digests_of(item.offset, memoryview(item.data))
-        self.parts.append(Expected(item.offset, len(item.data), digests))
-
-    def zeros(self, item: Zeros) -> None:
-        """A part that is about to read as zeros."""
+    def add(self, item: Item) -> None:
+        """Data, or zeros, that are about to be written; data without digests are not looked at again."""
         last = self.parts[-1] if self.parts else None
-        if last is not None and not last.digests and last.offset + last.length == item.offset:
+        if isinstance(item, Data):
+            if item.digests:
+                self.parts.append(Expected(item.offset, len(item.data), item.digests))
+        elif last is not None and not last.digests and last.offset + last.length == item.offset:
             self.parts[-1] = Expected(last.offset, last.length + item.length, b"")
         else:
             self.parts.append(Expected(item.offset, item.length, b""))
@@ -71,6 +69,16 @@ def blocks_of(offset: int, length: int) -> list[int]:
     first = min(length, -offset % BLOCK or BLOCK)
     rest = length - first
     return [first, *([BLOCK] * (rest // BLOCK)), *([rest % BLOCK] if rest % BLOCK else [])]
+
+
+def with_digests(batch: list[Item]) -> list[Item]:
+    """The items, data with the digests of their blocks."""
+    return [
+        item._replace(digests=digests_of(item.offset, memoryview(item.data)))
+        if isinstance(item, Data) and not item.digests
+        else item
+        for item in batch
+    ]
 
 
 def digests_of(offset: int, view: memoryview) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from contextlib import suppress
 from io import FileIO
 from typing import NamedTuple, Protocol, TypeAlias
@@ -16,6 +14,7 @@ from .blocks import MOST_ZEROS, WINDOW
 from .common import BLOCK
 from .images import ZERO_DIGEST, is_zero
 from .origins import Incoming
+from .parts import FileParts
 
 
 class SentWindow(NamedTuple):
@@ -46,8 +45,7 @@ class FileWindows:
     """A local file or pipe; holes of files are not read."""
 
     def __init__(self, file: FileIO) -> None:
-        self._file = file
-        self._has_holes = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        self._parts = FileParts(file, WINDOW)
         self._held: Part | None = None
 
     async def next(self) -> Part | None:
@@ -68,31 +66,11 @@ class FileWindows:
         return SentZeros(zeros)
 
     def _read(self) -> Part | None:
-        if self._has_holes and (hole := self._hole()):
-            return SentZeros(hole)
-        parts, left = list[bytes](), WINDOW
-        while left and (part := self._file.read(left)):  # pipes give a little at once
-            parts.append(part)
-            left -= len(part)
-        content = parts[0] if len(parts) == 1 else b"".join(parts)
-        return _part(memoryview(content)) if content else None
-
-    def _hole(self) -> int:
-        """Bytes of the hole at the position of the file, in whole blocks up to a window; the position is behind it."""
-        fd = self._file.fileno()
-        at = self._file.tell()
-        try:
-            end = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # no data follow, or the file system does not tell
-            end = os.fstat(fd).st_size if self._tells_holes(fd, at) else at
-        hole = min(end - at, WINDOW) // BLOCK * BLOCK
-        self._file.seek(at + hole)
-        return hole
-
-    def _tells_holes(self, fd: int, at: int) -> bool:
-        with suppress(OSError):
-            return os.lseek(fd, at, os.SEEK_HOLE) == at
-        return False
+        match self._parts.read():
+            case int(length):
+                return SentZeros(length)
+            case content:
+                return _window(memoryview(content)) if content else None
 
 
 class StreamWindows:
@@ -110,12 +88,15 @@ class StreamWindows:
                 part = self._rest[: WINDOW - length]
                 view[length : length + len(part)] = part
                 self._rest, length = self._rest[len(part) :], length + len(part)
-        return await in_thread(_part, view[:length]) if length else None
+        return await in_thread(self._part, view[:length]) if length else None
+
+    @staticmethod
+    def _part(content: memoryview) -> Part:
+        is_empty = len(content) % BLOCK == 0 and is_zero(content)
+        return SentZeros(len(content)) if is_empty else _window(content)
 
 
-def _part(content: memoryview) -> Part:
-    if len(content) % BLOCK == 0 and is_zero(content):
-        return SentZeros(len(content))
+def _window(content: memoryview) -> SentWindow:
     digests = bytearray()
     for start in range(0, len(content), BLOCK):
         block = content[start : start + BLOCK]

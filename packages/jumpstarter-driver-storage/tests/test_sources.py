@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,24 @@ def medium(tmp_path: Path) -> Path:
     return tmp_path / "medium"
 
 
-@pytest.fixture
-def client(medium: Path) -> Generator[StorageMuxFlasherClient]:
+@pytest.fixture(params=["sent", "lent"])
+def client(medium: Path, request: pytest.FixtureRequest) -> Generator[StorageMuxFlasherClient]:
+    """A client whose files are sent, and one whose exporter reads them itself."""
     with serve(FileStorage(path=str(medium))) as client:
         assert isinstance(client, StorageMuxFlasherClient)
+        if request.param == "sent":
+            sending(client)
         yield client
+
+
+def sending(client: StorageMuxFlasherClient) -> StorageMuxFlasherClient:
+    """A client that sends its files although the exporter is on this host."""
+    client.flash = partial(client.flash, lend=False)
+    return client
+
+
+sent = pytest.mark.parametrize("client", ["sent"], indirect=True)
+"""A test of what goes over the connection."""
 
 
 def assert_refused(client: StorageMuxFlasherClient, medium: Path, image: Path, said: str, **options: Any) -> None:
@@ -150,6 +164,7 @@ def test_only_what_a_bmap_names_is_written(client: StorageMuxFlasherClient, medi
     assert_refused(client, medium, image, "the image differs from its bmap", bmap=bmap)
 
 
+@sent
 def test_a_second_flash_sends_only_what_is_new(client: StorageMuxFlasherClient, medium: Path, tmp_path: Path) -> None:
     image, content = tmp_path / "image", bytearray(os.urandom(16 * MIB))
     image.write_bytes(content)
@@ -165,6 +180,7 @@ def test_a_second_flash_sends_only_what_is_new(client: StorageMuxFlasherClient, 
     assert second.sha256 == hashlib.sha256(content).hexdigest()
 
 
+@sent
 def test_a_kept_block_that_rotted_is_sent_again(
     client: StorageMuxFlasherClient, medium: Path, tmp_path: Path, own_folders: Path
 ) -> None:
@@ -186,12 +202,12 @@ def test_the_room_for_kept_blocks_is_limited(tmp_path: Path, own_folders: Path) 
         assert isinstance(client, StorageMuxFlasherClient)
         for _ in range(4):
             (tmp_path / "image").write_bytes(os.urandom(4 * MIB))
-            client.flash(tmp_path / "image")
+            client.flash(tmp_path / "image", lend=False)
     assert sum(path.stat().st_size for path in own_folders.rglob("*.data")) <= 64 * MIB
     with serve(FileStorage(path=str(tmp_path / "medium"), cache_bytes=0)) as client:
         assert isinstance(client, StorageMuxFlasherClient)
         before = list(own_folders.rglob("*.data"))
-        client.flash(tmp_path / "image")
+        client.flash(tmp_path / "image", lend=False)
         assert list(own_folders.rglob("*.data")) == before
 
 
