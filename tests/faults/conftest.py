@@ -30,7 +30,8 @@ StartBench = Callable[..., AbstractContextManager[Bench]]
 @pytest.fixture
 def start(lab: Lab, request: pytest.FixtureRequest) -> StartBench:
     """Start an exporter: `start(transport, port)`, with the port of the service that its driver `net` reaches."""
-    lab.environment |= {"PYTHONPATH": str(HERE), "TMPDIR": str(lab.directory)}
+    path = os.pathsep.join(filter(None, (lab.environment.get("PYTHONPATH"), str(HERE))))
+    lab.environment |= {"PYTHONPATH": path, "TMPDIR": str(lab.directory)}
 
     @contextmanager
     def started(transport: str, port: int = 9, *options: str, listener: tuple[str, ...] = TCP) -> Generator[Bench]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from jumpstarter.common.utils import env, serve
 from jumpstarter.driver import Driver, export, exportstream
 from jumpstarter.exporter import Session
 from jumpstarter.exporter.logging import LogHistory, LogLine
+from jumpstarter.streams.common import create_memory_stream
 from jumpstarter.streams.portal import LazyPortal
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
 
@@ -55,6 +56,18 @@ class Lamp(Driver):
     def on(self) -> int:
         self.logger.info("lamp is on")
         return self.resets
+
+    @export
+    def blink(self) -> Generator[int]:
+        yield from (1, 2)
+
+    @exportstream
+    @asynccontextmanager
+    async def connect(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        ours, theirs = create_memory_stream()
+        async with ours, theirs:
+            await ours.send(b"light")
+            yield theirs
 
 
 class Strange(Lamp):
@@ -93,18 +106,29 @@ def test_the_socket_is_for_its_owner_only(host: tuple[Session, Path]) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_calls_are_refused_unless_the_session_is_ready(host: tuple[Session, Path]) -> None:
+def use_stream(client: DriverClient) -> object:
+    with client.stream() as stream:
+        return stream.receive()
+
+
+WAYS: dict[str, Callable[[DriverClient], object]] = {
+    "call": lambda client: client.call("on"),
+    "streamed call": lambda client: list(client.streamingcall("blink")),
+    "byte stream": use_stream,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_are_refused_unless_the_session_is_ready(host: tuple[Session, Path], way: str) -> None:
     session, path = host
     with connect(Endpoint(str(path)), Policy(unsafe=True)) as client:
-        client.call("on")
+        assert WAYS[way](client)
         session.update_status(ExporterStatus.AVAILABLE, "between leases")
         with pytest.raises(ExporterNotReady, match="exporter is AVAILABLE: between leases"):
-            client.call("on")
-        with pytest.raises(ExporterNotReady), client.stream():
-            pass
+            WAYS[way](client)
         assert client.portal.call(client.get_status_async) is ExporterStatus.AVAILABLE
         session.update_status(ExporterStatus.LEASE_READY)
-        client.call("on")
+        assert WAYS[way](client)
 
 
 def test_a_session_without_a_lease_cannot_be_ended(host: tuple[Session, Path]) -> None:
