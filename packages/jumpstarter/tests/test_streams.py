@@ -6,24 +6,32 @@ import json
 import threading
 import time
 from asyncio import gather
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, create_task_group, fail_after, sleep
+from anyio import (
+    BrokenResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    create_task_group,
+    fail_after,
+    sleep,
+    to_thread,
+)
 from anyio import Event as AsyncEvent
 from anyio.abc import ObjectStream
 from google.protobuf.empty_pb2 import Empty
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jumpstarter.client import DriverClient
+from jumpstarter.client import DriverClient, direct
 from jumpstarter.client.core import DriverError, DriverInvalidArgument, DriverMethodNotImplemented
 from jumpstarter.common.limits import BESIDE_STREAMS, LOCAL_STREAMS
 from jumpstarter.common.utils import serve
 from jumpstarter.driver import Driver, export, exportstream
-from jumpstarter.streams import frames
+from jumpstarter.streams import frames, router
 from jumpstarter.streams.blocking import BlockingStream
 from jumpstarter.streams.common import create_memory_stream, forward_stream, join_streams
 from jumpstarter.streams.frames import Frame
@@ -82,6 +90,23 @@ class Device(Driver):
             raise
         finally:
             self.ended.set()
+
+    @exportstream
+    @asynccontextmanager
+    async def holding(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Takes nothing until it is told to."""
+        self.taking = AsyncEvent()
+        yield _Holding(self)
+
+    @export
+    async def take(self) -> None:
+        self.taking.set()
+
+    @exportstream
+    @asynccontextmanager
+    async def breaking(self) -> AsyncGenerator[ObjectStream[bytes]]:
+        """Breaks once it is sent to."""
+        yield _Breaking()
 
     @exportstream
     @asynccontextmanager
@@ -153,6 +178,27 @@ class _Pulled(ObjectStream[bytes]):
     async def send(self, item: bytes) -> None: ...
     async def send_eof(self) -> None: ...
     async def aclose(self) -> None: ...
+
+
+class _Silent(_Pulled):
+    async def receive(self) -> bytes:
+        await sleep(60)
+        return b""
+
+
+class _Holding(_Silent):
+    def __init__(self, device: Device) -> None:
+        super().__init__()
+        self.device = device
+
+    async def send(self, item: bytes) -> None:
+        await self.device.taking.wait()
+        self.device.got.append(item)
+
+
+class _Breaking(_Silent):
+    async def send(self, item: bytes) -> None:
+        raise OSError("it burns")
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +281,52 @@ def test_leaving_the_context_delivers_everything_and_ends_cleanly(client: Driver
     assert device.ended.wait(timeout=60)
     assert device.outcome == "clean"
     assert device.got == [b"%d" % i for i in range(200)]
+
+
+def use_blocking(client: DriverClient, method: str, sent: bytes, meanwhile: Callable[[], object]) -> None:
+    with client.stream(method) as stream:
+        stream.send(sent)
+        meanwhile()
+
+
+def use_async(client: DriverClient, method: str, sent: bytes, meanwhile: Callable[[], object]) -> None:
+    async def use() -> None:
+        async with client.stream_async(method) as stream:
+            await stream.send(sent)
+            await to_thread.run_sync(meanwhile)
+
+    client.portal.call(use)
+
+
+each_way = pytest.mark.parametrize("use", [use_blocking, use_async])
+
+
+@each_way
+def test_bytes_that_the_device_does_not_take_are_no_success(
+    client: DriverClient, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (direct, router):
+        monkeypatch.setattr(module, "FINISH_TIMEOUT", 0.5)
+    with pytest.raises(BrokenResourceError) as told:
+        use(client, "holding", b"x" * 100_000, lambda: None)
+    assert str(told.value).startswith("holding: the last bytes may be lost: the device did not take them in 0.5 s; ")
+
+
+@each_way
+def test_bytes_that_the_device_takes_late_have_arrived(
+    client: DriverClient, device: Device, use: Callable[..., None]
+) -> None:
+    device.got.clear()
+    use(client, "holding", b"x" * 100_000, threading.Timer(0.5, client.call, ["take"]).start)
+    assert b"".join(device.got) == b"x" * 100_000
+
+
+@each_way
+def test_a_device_that_breaks_while_a_stream_is_closed_is_an_error(
+    client: DriverClient, use: Callable[..., None]
+) -> None:
+    with pytest.raises(BrokenResourceError, match=r"it burns|the connection broke"):  # gRPC loses some statuses
+        use(client, "breaking", b"x", lambda: None)
 
 
 def test_pieces_that_wait_go_as_one_where_their_boundaries_mean_nothing(

@@ -23,6 +23,16 @@ class StreamLost(StreamBroken, ExporterLost):
     """A byte stream ended because its exporter went away."""
 
 
+def unused(driver: str, operation: str) -> StreamBroken:
+    """What to raise when a stream was closed, and its device has not taken all bytes in time."""
+    from ..streams.router import FINISH_TIMEOUT
+
+    reason = f"the last bytes may be lost: the device did not take them in {FINISH_TIMEOUT:g} s"
+    hint = "see whether it holds its input back"
+    place = f"{driver}.{operation}" if driver else operation
+    return StreamBroken(f"{place}: {reason}", hint, driver=driver, operation=operation, reason=reason)
+
+
 async def broken_stream(
     call: Any, reset: bytes | None, error: BrokenResourceError, driver: str, operation: str
 ) -> Exception:

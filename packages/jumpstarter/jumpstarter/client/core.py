@@ -210,7 +210,7 @@ class AsyncDriverClient(Metadata):
         from anyio import BrokenResourceError
 
         from ..streams.router import FINISHES, QUICK, RouterStream
-        from .broken import broken_stream
+        from .broken import StreamBroken, broken_stream, unused
 
         idle: IdleStreams | None = None if wait else getattr(self.stub, "idle_streams", None)
         call = idle.take() if idle is not None else None
@@ -226,8 +226,14 @@ class AsyncDriverClient(Metadata):
                     raise await error_of_call(call, self.path, what)
             yield stream
             await stream.aclose()
+            if stream.is_late:
+                raise unused(self.path, what)
+            if stream.broke is not None:
+                raise stream.broke
         except grpc.RpcError as e:
             raise driver_error(e, self.path, what) from e
+        except StreamBroken:
+            raise
         except BrokenResourceError as e:
             failure = await broken_stream(call, stream.reset, e, self.path, what)
             if failure is e:

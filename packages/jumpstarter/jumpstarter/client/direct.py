@@ -21,7 +21,7 @@ from ..streams.memory import keep_freed_memory
 from ..streams.metadata import MetadataStreamAttributes
 from ..streams.pump import AHEAD
 from ..streams.router import CLOSE, FINISH_TIMEOUT, FINISHES, LINGER_TIMEOUT, take_frame
-from .broken import StreamBroken, StreamLost
+from .broken import StreamBroken, StreamLost, unused
 from .errors import DriverError, ExporterLost, driver_error
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class DirectStream(BlockingStream):
         self._ahead_since = 0.0
         self._eof_received: EndOfStream | None = None
         self._eof_sent = self._closed = False
+        self._sent = 0
+        self._is_late = False
+        self._is_told = False
+        """Whether somebody was told that the stream broke."""
         metadata = (("request", json.dumps(request | {FINISHES: True}, separators=(",", ":"))),)
         self._call = call(self._outgoing, metadata=metadata)
         if not self._call.add_callback(self._outgoing.end):
@@ -93,6 +97,7 @@ class DirectStream(BlockingStream):
 
     def _broken(self) -> BrokenResourceError:
         """What to raise for a call that has ended without the end of the stream."""
+        self._is_told = True
         failure = self._failure()
         kind = StreamLost if isinstance(failure, ExporterLost) else StreamBroken
         error = kind(failure.message, failure.hint, **failure.parts())
@@ -109,6 +114,7 @@ class DirectStream(BlockingStream):
         for start in range(0, max(len(data), 1), MAX_FRAME):
             if not self._outgoing.put(Frame(view[start : start + MAX_FRAME])):
                 raise self._broken()
+        self._sent += len(view)
 
     def receive(self) -> bytes:
         """The next bytes. Raises anyio.EndOfStream at a clean end and anyio.BrokenResourceError when cut off."""
@@ -173,12 +179,15 @@ class DirectStream(BlockingStream):
             raise self._broken()
 
     def close(self) -> None:
-        """End the stream cleanly, after all that was sent has arrived; waits for a bounded time."""
+        """End the stream cleanly, after all that was sent has arrived; waits for a bounded time.
+
+        Raises StreamBroken where the exporter says when it has used the bytes, and does not in that time.
+        """
         if self._closed:
             return
         self._closed = True
         limit = FINISH_TIMEOUT if FINISHES in self.metadata else LINGER_TIMEOUT
-        timer = threading.Timer(limit, self._call.cancel)
+        timer = threading.Timer(limit, self._give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -192,6 +201,14 @@ class DirectStream(BlockingStream):
                 self._outgoing.ended.wait(limit)
         finally:
             timer.cancel()
+        promised = FINISHES in self.metadata and self._sent > 0 and not self._is_told
+        if promised and self._call.code() is not grpc.StatusCode.OK:
+            raise unused(self._driver, self._operation) if self._is_late else self._broken()
+
+    def _give_up(self) -> None:
+        """Wait no more for the exporter."""
+        self._is_late = True
+        self._call.cancel()
 
     def _read_to_the_end(self) -> None:
         try:

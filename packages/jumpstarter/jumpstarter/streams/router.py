@@ -132,6 +132,11 @@ class RouterStream(ObjectStream[bytes]):
         """Bytes that came from the peer."""
         self.sent = 0
         """Bytes that were sent to it."""
+        self.is_late = False
+        """At the client's end: whether the device had not taken all of them when closing waited no more."""
+        self.broke: Exception | None = None
+        """What broke the stream while a client closed it, or before, where nobody was told."""
+        self._is_told = False
 
     async def opened(self) -> dict[str, str]:
         """At the client's end: wait until the exporter has opened the stream, and return what it says of it."""
@@ -157,8 +162,14 @@ class RouterStream(ObjectStream[bytes]):
                 await self._begin()
                 frame = await self._reader.read()
             except Exception as e:
+                self._is_told = True
                 raise _broken_by(e) from e
-            if (payload := await self._take(frame)) is not None:
+            try:
+                payload = await self._take(frame)
+            except BrokenResourceError:
+                self._is_told = True
+                raise
+            if payload is not None:
                 return payload
 
     async def _take(self, frame: Any) -> bytes | None:
@@ -217,6 +228,7 @@ class RouterStream(ObjectStream[bytes]):
             for start in range(MAX_FRAME, len(item), MAX_FRAME):
                 await self._writer.write(Frame(view[start : start + MAX_FRAME]))
         except Exception as e:
+            self._is_told = True
             raise _broken_by(e) from e
         self._sum(item)
 
@@ -330,9 +342,9 @@ class RouterStream(ObjectStream[bytes]):
     async def aclose(self) -> None:
         """End the stream cleanly, after all that was sent has arrived.
 
-        A client waits a bounded time until the exporter has used the bytes, and then cancels the call. An exporter says
-        GOAWAY if it has not, and waits as long for the client to end its direction; its call ends when the handler
-        returns.
+        A client waits a bounded time until the exporter has used the bytes, and then cancels the call; `is_late` and
+        `broke` say whether it has. An exporter says GOAWAY if it has not, and waits as long for the client to end its
+        direction; its call ends when the handler returns.
         """
         if self._closed:
             return
@@ -343,15 +355,27 @@ class RouterStream(ObjectStream[bytes]):
                         await self._goaway(CLOSE)
                         await self._drained()
             elif not (self._eof_sent and self._is_done):
-                with move_on_after(FINISH_TIMEOUT) as scope:
-                    await self._goaway(CLOSE)
-                    if not self._quick and FINISHES not in await self.opened():
-                        scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
-                    await self._finished()
+                await self._close_client()
         except Exception:
             logger.debug("stream ended before it was closed", exc_info=True)
         finally:
             self.abort()
+
+    async def _close_client(self) -> None:
+        """Say the end, and wait until the exporter has used all bytes, as far as it tells when it has."""
+        is_promised = self._quick or FINISHES in (self._metadata or {})
+        with move_on_after(FINISH_TIMEOUT) as scope:
+            try:
+                await self._goaway(CLOSE)
+                is_promised = is_promised or FINISHES in await self.opened()
+                if not is_promised:
+                    scope.deadline = min(scope.deadline, current_time() + LINGER_TIMEOUT)
+                await self._finished()
+            except Exception as e:
+                if is_promised and self.sent and not self._is_told:
+                    self.broke = _broken_by(e)
+                raise
+        self.is_late = scope.cancelled_caught and is_promised and self.sent > 0 and not self._is_told
 
     async def _drained(self) -> None:
         """Take what a client still sends, until it half-closes: it would fail to write where the call is over."""
@@ -374,11 +398,14 @@ class RouterStream(ObjectStream[bytes]):
 
     async def _finished(self) -> None:
         """Wait until the exporter has used all bytes, reading on where it may still be sending."""
-        if self._eof_received is not None and not self._quick:
-            await cast(Any, self._client).code()
-            return
-        while (frame := await self._reader.read()) is not grpc.aio.EOF and frame.kind != frames.DONE:
-            pass
+        if self._eof_received is None or self._quick:
+            while (frame := await self._reader.read()) is not grpc.aio.EOF and frame.kind != frames.DONE:
+                if frame.kind == frames.RST_STREAM:
+                    await self._take(frame)
+            if self._quick and frame is not grpc.aio.EOF:
+                return
+        if await cast(Any, self._client).code() is not grpc.StatusCode.OK:
+            raise await self._call_ended()
 
     def abort(self) -> None:
         """End the stream at once, without a clean end: the peer sees an error unless both directions had ended."""
@@ -425,6 +452,8 @@ def _at_hand(stream: AnyByteStream) -> bytes:
 
 def _broken_by(error: Exception) -> Exception:
     """The error of a stream for the error of its call; grpcio raises InvalidStateError and others after the end."""
+    if isinstance(error, BrokenResourceError):
+        return error
     if isinstance(error, grpc.aio.AioRpcError):
         return broken(error.details() or error.code().name, error)
     if isinstance(error, ConnectionAbortedError):
