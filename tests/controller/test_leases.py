@@ -63,6 +63,16 @@ def test_a_lease_from_its_beginning_to_its_end(bench: LeaseBench, controller: Fa
         assert controller.count("Unregister") == 1
 
 
+def test_an_exporter_that_stops_before_it_hears_of_leases_says_so(bench: LeaseBench, controller: FakeController):
+    controller.hang("Status")
+    with bench.started() as exporter:
+        told = controller.wait_until(lambda: controller.statuses("board1"), 60, "a status was told")
+        assert told == ["AVAILABLE"]
+        assert exporter.exporter.stop() == 0
+    assert controller.statuses("board1") == ["AVAILABLE", "OFFLINE"]
+    assert controller.count("Unregister") == 1
+
+
 def test_what_calls_carry(bench: LeaseBench, controller: FakeController):
     with bench.exporter():
         assert controller.count("Register", "board1") == 1

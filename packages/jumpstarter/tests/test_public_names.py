@@ -21,7 +21,7 @@ from jumpstarter.common.condition import (
     condition_true,
 )
 from jumpstarter.common.exceptions import ArgumentError
-from jumpstarter.common.ipaddr import get_ip_address
+from jumpstarter.common.ipaddr import get_ip_address, get_minikube_ip
 from jumpstarter.common.oci import OciCredentials, parse_oci_registry, resolve_oci_credentials
 from jumpstarter.common.resources import ClientStreamResource, PresignedRequestResource, Resource
 from jumpstarter.common.storage import read_from_storage_device, wait_for_storage_device, write_to_storage_device
@@ -72,7 +72,7 @@ NAMES = {
     "jumpstarter.common.fls": "download_fls get_fls_binary get_fls_github_url",
     "jumpstarter.common.grpc": "aio_secure_channel ssl_channel_credentials translate_grpc_exceptions",
     "jumpstarter.common.importlib": "cached_import import_class",
-    "jumpstarter.common.ipaddr": "get_ip_address",
+    "jumpstarter.common.ipaddr": "get_ip_address get_minikube_ip",
     "jumpstarter.common.metadata": "Metadata",
     "jumpstarter.common.oci": "OciCredentials parse_oci_registry read_auth_file_credentials resolve_oci_credentials",
     "jumpstarter.common.resources": "ClientStreamResource PresignedRequestResource Resource ResourceMetadata",
@@ -93,9 +93,10 @@ NAMES = {
     "jumpstarter.config.shell": "ShellConfigV1Alpha1",
     "jumpstarter.config.tls": "TLSConfigV1Alpha1",
     "jumpstarter.config.user": "UserConfigV1Alpha1",
-    "jumpstarter.exporter": "Session",
+    "jumpstarter.exporter": "Exporter Session",
     "jumpstarter.exporter.auth": "PASSPHRASE_METADATA_KEY PassphraseInterceptor passphrase_client_interceptors",
-    "jumpstarter.exporter.hooks": "HookExecutionError",
+    "jumpstarter.exporter.exporter": "Exporter",
+    "jumpstarter.exporter.hooks": "HookExecutionError HookExecutor",
     "jumpstarter.exporter.logging": "LogHandler get_logger",
     "jumpstarter.streams.aiohttp": "AiohttpStreamReaderStream",
     "jumpstarter.streams.blocking": "BlockingStream",
@@ -114,10 +115,10 @@ NAMES = {
 
 MEMBERS = {
     ("jumpstarter.driver", "Driver"): "client close description enumerate extra_labels labels log_level "
-    "methods_description name report reset resource uuid",
+    "methods_description name report reset resource resources uuid",
     ("jumpstarter.client.core", "AsyncDriverClient"): "call_async check_exporter_status end_session_async "
-    "get_status_async log_stream_async resource_async status_monitor_async stream_async streamingcall_async "
-    "wait_for_hook_status wait_for_lease_ready",
+    "get_status_async log_stream_async resource_async status status_monitor_async stream_async "
+    "streamingcall_async wait_for_hook_status wait_for_lease_ready",
     ("jumpstarter.client", "DriverClient"): "call close log_stream open_stream stream streamingcall",
     ("jumpstarter.client", "Lease"): "connect connect_async monitor monitor_async refresh_channel request "
     "request_async serve_unix serve_unix_async",
@@ -128,31 +129,25 @@ MEMBERS = {
     ("jumpstarter.config.client", "ClientConfigV1Alpha1"): "CLIENT_CONFIGS_PATH channel create_lease delete "
     "delete_lease dump_yaml ensure_exists exists from_env from_file get_exporter lease lease_async list "
     "list_exporters list_leases load rotate_token save try_from_env update_lease",
-    ("jumpstarter.config.exporter", "ExporterConfigV1Alpha1"): "BASE_PATH SYSTEM_CONFIG_PATH delete dump_yaml exists "
-    "list load load_path save serve serve_unix serve_unix_async",
+    ("jumpstarter.config.exporter", "ExporterConfigV1Alpha1"): "BASE_PATH SYSTEM_CONFIG_PATH create_exporter delete "
+    "dump_yaml exists list load load_path save serve serve_unix serve_unix_async",
     ("jumpstarter.config.exporter", "ExporterConfigV1Alpha1DriverInstance"): "from_path from_str instantiate",
     ("jumpstarter.config.user", "UserConfigV1Alpha1"): "load load_or_create save use_client",
-    ("jumpstarter.exporter", "Session"): "add_logger_source context_log_source serve_tcp_async serve_unix "
-    "serve_unix_async update_status",
+    ("jumpstarter.exporter", "Exporter"): "serve serve_standalone_tcp stop",
+    ("jumpstarter.exporter", "Session"): "add_logger_source context_log_source serve_multi_port_async "
+    "serve_port_async serve_tcp_and_unix_async serve_tcp_async serve_unix serve_unix_async "
+    "serve_unix_with_hook_socket_async update_status",
 }
 """What classes have for those who use them."""
 
 LEFT_OUT = {
-    "jumpstarter.exporter.Exporter": "made of a factory of channels and one of drivers; an exporter here lives by its "
-    "configuration, which names, locks and supervises: ExporterConfigV1Alpha1.serve() and serve_unix() are its API",
-    "jumpstarter.exporter.lease_context.LeaseContext": "state that the tasks of that Exporter share",
-    "jumpstarter.exporter.hooks.HookExecutor": "runs hooks for a LeaseContext; run_hook does for anybody",
-    "jumpstarter.config.exporter.ExporterConfigV1Alpha1.create_exporter": "makes an Exporter",
-    "jumpstarter.exporter.Session.serve_port_async": "serves everybody in clear text; serve_tcp_async says whom",
-    "jumpstarter.exporter.Session.serve_multi_port_async": "the same",
-    "jumpstarter.exporter.Session.serve_tcp_and_unix_async": "enter serve_tcp_async and serve_unix_async",
-    "jumpstarter.exporter.Session.serve_unix_with_hook_socket_async": "every hook has a server of its own",
-    "jumpstarter.client.core.AsyncDriverClient.status": "a driver's method of that name is an attribute of its "
-    "client; get_status_async and status_monitor_async know it",
-    "jumpstarter.common.ipaddr.get_minikube_ip": "for the administration of Kubernetes clusters",
+    "jumpstarter.exporter.lease_context.LeaseContext": "what the tasks of the public exporter share of a lease; "
+    "HookExecutor takes anything with lease_name, client_name and hook_socket_path",
+    "jumpstarter.exporter.hooks.HookExecutor.run_before_lease_hook": "runs a hook and then tells those tasks, by "
+    "functions of that exporter; execute_before_lease_hook runs it for anybody",
+    "jumpstarter.exporter.hooks.HookExecutor.run_after_lease_hook": "the same",
     "jumpstarter.logging": "not in release 0.9; passes on to structlog, which nothing here uses",
     "jumpstarter_cli_common": "options and tables of the public commands, which no driver imports",
-    "jumpstarter.driver.Driver.resources": "handles belong to the session; Driver.resource opens them",
 }
 """Names that the public release has and we have not, with the reason."""
 
@@ -368,3 +363,75 @@ def test_credentials_of_a_registry_come_from_the_nearest_place(tmp_path: Path, m
     assert resolve_oci_credentials("oci://quay.io/x", "me", "too").username == "me"
     with pytest.raises(ValueError, match="requires both"):
         OciCredentials(username="alone")
+
+
+class Lamp(Driver):
+    @export
+    def on(self) -> int:
+        return 1
+
+
+def used(address: str) -> Any:
+    """What a call gets from who serves there, in clear text."""
+    lease = DirectLease(address=address, portal=shared_portal(), allow=[], unsafe=True, insecure=True)
+    with lease, lease.connect() as client:
+        return client.call("on")
+
+
+def test_a_session_is_served_at_several_places(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def everywhere(session: Session) -> None:
+        ask = anyio.to_thread.run_sync
+        async with session.serve_multi_port_async(f"127.0.0.1:{port}", f"unix:{tmp_path}/one"):
+            assert [await ask(used, f"127.0.0.1:{port}"), await ask(used, f"{tmp_path}/one")] == [1, 1]
+        async with session.serve_port_async(f"unix:{tmp_path}/two"):
+            assert await ask(used, f"{tmp_path}/two") == 1
+        async with session.serve_tcp_and_unix_async("127.0.0.1", 0, tmp_path / "three") as bound:
+            assert [await ask(used, f"127.0.0.1:{bound}"), await ask(used, f"{tmp_path}/three")] == [1, 1]
+        async with session.serve_unix_with_hook_socket_async() as (clients, hooks):
+            assert clients != hooks
+            assert [await ask(used, str(clients)), await ask(used, str(hooks))] == [1, 1]
+        with pytest.raises(OSError, match="cannot listen on nowhere"):
+            async with session.serve_port_async("nowhere:x"):
+                pass
+
+    with Session(root_device=Lamp()) as session:
+        session.update_status(ExporterStatus.LEASE_READY)
+        anyio.run(everywhere, session)
+
+
+def test_a_client_knows_the_status_that_it_heard_of_last() -> None:
+    with serve(Lamp()) as client:
+        same: Any = client
+        assert same.status is None
+        client.portal.call(client.get_status_async)
+        assert same.status is ExporterStatus.LEASE_READY
+
+
+def test_what_a_driver_calls_status_is_its_own() -> None:
+    class Meter(Driver):
+        @export
+        def status(self) -> str:
+            return "warm"
+
+    class Board(Driver):
+        pass
+
+    with serve(Board(children={"status": Lamp(), "meter": Meter()})) as client:
+        board: Any = client
+        assert board.status.on() == 1
+        assert board.meter.status() == "warm"
+
+
+def test_the_address_of_a_local_cluster_is_asked_of_its_program(tmp_path: Path) -> None:
+    program = tmp_path / "minikube"
+    program.write_text('#!/bin/sh\necho "$*" >&2\n[ "$3" != broken ] || exit 3\necho 192.0.2.7\n')
+    program.chmod(0o755)
+    assert anyio.run(get_minikube_ip, None, str(program)) == "192.0.2.7"
+    assert anyio.run(get_minikube_ip, "lab", str(program)) == "192.0.2.7"
+    with pytest.raises(RuntimeError, match="status 3: ip -p broken"):
+        anyio.run(get_minikube_ip, "broken", str(program))
+    with pytest.raises(FileNotFoundError):
+        anyio.run(get_minikube_ip, None, str(tmp_path / "nothing"))

@@ -160,7 +160,9 @@ class DriverClient(AsyncDriverClient):
 
         blocking = getattr(self.stub, "blocking", None)
         if blocking is not None:
-            yield from follow(blocking)
+            for change in follow(blocking):
+                self._told = change.status
+                yield change
             return
         yield from self._by_portal(self.status_changes_async())
 
@@ -196,6 +198,12 @@ class StubDriverClient(DriverClient):
 
     reason: str = ""
     """Why, and what to do."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def status(self) -> Any:
+            return self.__getattr__("status")  # its own class may have it
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "cli":

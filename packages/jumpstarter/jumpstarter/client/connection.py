@@ -175,7 +175,9 @@ class Connection:
         self._stack = stack
         self._lock = threading.Lock()
         self._blocking: Stub | None = None
-        self._aio: Stub | None = Stub(channel) if channel is not None else None
+        self._aio: Stub | None = None
+        if channel is not None:
+            self._aio = Stub(channel, endpoint.metadata if endpoint is not None else ())
         self._has_lane = False
         self._lanes: Lanes | None = None
         self.idle_streams: IdleStreams | None = None

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import grpc
 from jumpstarter_protocol.jumpstarter.v1 import jumpstarter_pb2 as pb
@@ -92,6 +92,8 @@ class AsyncDriverClient(Metadata):
 
     driver_type: pb.DriverType | None = field(init=False, default=None, repr=False)
     """What the exporter says of the driver's class and its methods; None where it says nothing."""
+
+    _told = cast("ExporterStatus | None", None)  # the status, as it was last heard of
 
     def __post_init__(self) -> None:
         parent = super()
@@ -260,6 +262,16 @@ class AsyncDriverClient(Metadata):
                 yield
                 tasks.cancel_scope.cancel()
 
+    if not TYPE_CHECKING:  # a driver's client may have a method of that name, which need not fit anything here
+
+        @property
+        def status(self) -> Any:
+            """The exporter's status when this client last heard of it, None before that.
+
+            A child, or a method of the driver, that has this name takes its place.
+            """
+            return getattr(self, "children", {}).get("status", self._told)
+
     async def get_status_async(self) -> ExporterStatus | None:
         """The exporter's status, None where it is too old to tell."""
         try:
@@ -268,7 +280,8 @@ class AsyncDriverClient(Metadata):
             if e.code() is grpc.StatusCode.UNIMPLEMENTED:  # pyright: ignore[reportAttributeAccessIssue]
                 return None
             raise driver_error(e, "", "status") from e
-        return ExporterStatus.from_proto(response.status)
+        self._told = ExporterStatus.from_proto(response.status)
+        return self._told
 
     async def check_exporter_status(self) -> None:
         """Raise ExporterNotReady unless the exporter takes calls."""
@@ -282,6 +295,7 @@ class AsyncDriverClient(Metadata):
 
         async with aclosing(follow_async(self.stub)) as changes:
             async for change in changes:
+                self._told = change.status
                 yield change
 
     @asynccontextmanager
@@ -292,11 +306,15 @@ class AsyncDriverClient(Metadata):
         from .status_monitor import StatusMonitor
 
         monitor = StatusMonitor(self.stub, poll_interval)
+        monitor.on_status_change(self._note_status)
         with ungrouped():
             async with create_task_group() as tasks:
                 await monitor.start(tasks)
                 yield monitor
                 tasks.cancel_scope.cancel()
+
+    def _note_status(self, before: ExporterStatus | None, now: ExporterStatus) -> None:
+        self._told = now
 
     async def wait_for_lease_ready(self, timeout: float = 300.0) -> None:  # noqa: ASYNC109 as in the public release
         """Wait until drivers may be used. Raises ExporterNotReady where the exporter stops, its hook has failed, or

@@ -55,7 +55,7 @@ class StandInClient(GenericClient, StubDriverClient):
     """The generic client of a driver whose own client class cannot be used here; `reason` says why."""
 
 
-_TAKEN = {*dir(StandInClient), *(field.name for field in fields(StandInClient)), "cli"}
+_TAKEN = {*dir(StandInClient), *(field.name for field in fields(StandInClient)), "cli"} - {"status"}
 
 
 def class_for(described: Any, base: type[GenericClient] = GenericClient) -> type[GenericClient]:

@@ -21,6 +21,7 @@ from .yaml import read_file
 
 if TYPE_CHECKING:
     from ..driver import Driver
+    from ..exporter import Exporter
     from .tree import Plan
 
 __all__ = [
@@ -176,6 +177,17 @@ class ExporterConfigV1Alpha1:
 
         async with serving(self, UnixListener()) as address:
             yield address
+
+    @asynccontextmanager
+    async def create_exporter(self, *, standalone: bool = False) -> AsyncGenerator[Exporter]:
+        """The exporter of this configuration as an object, which is stopped at the end.
+
+        It can serve by itself with `standalone`. Otherwise raises ConfigurationError without `endpoint` and `token`.
+        """
+        from ..exporter.exporter import Exporter
+
+        async with Exporter.of(self, standalone=standalone) as exporter:
+            yield exporter
 
     async def serve(self) -> None:
         """Register with the controller, and serve the leases that it gives until a signal ends that; as `jmp run`."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,13 @@ def check_config(config: ExporterConfigV1Alpha1) -> None:
 class Controller:
     """The controller that a configuration names. `changes` are notified when something here has changed."""
 
-    def __init__(self, config: ExporterConfigV1Alpha1, session: Session) -> None:
+    def __init__(
+        self,
+        config: ExporterConfigV1Alpha1,
+        session: Session,
+        channel: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    ) -> None:
+        """`channel` opens one to the controller; by default that of the configuration's endpoint and token."""
         self.changes = Changes()
         self.assignment: Assignment | None = None
         """The lease that the exporter is in, as far as is known."""
@@ -79,10 +85,14 @@ class Controller:
         self.refusal: Exception | None = None
         """Why no further attempt makes sense."""
 
+        self.unregisters = True
+        """Whether the controller is told in the end to forget the exporter's devices."""
+
         self._config, self._session = config, session
-        self._endpoint = config.endpoint or ""
-        self._identity = identity("Exporter", config.metadata.namespace, config.metadata.name, config.token or "")
+        self._endpoint = config.endpoint or "of this exporter"
+        self._channel = channel or self._to_endpoint
         self._stub: Any = None
+        self._registered: Any = None  # the stub of a line on which we have registered, and tell our status
         self._reported = -1
         self._was_registered = False
         self._refusals = 0
@@ -103,6 +113,11 @@ class Controller:
 
     # the line
 
+    def _to_endpoint(self) -> AbstractAsyncContextManager[Any]:
+        config = self._config
+        who = identity("Exporter", config.metadata.namespace, config.metadata.name, config.token or "")
+        return open_channel(self._endpoint, config.tls, config.grpcOptions, who)
+
     async def run(self) -> None:
         """Keep the line, until the controller refuses the exporter."""
         backoff = Backoff(*CONTROLLER_RETRY)
@@ -116,17 +131,17 @@ class Controller:
             except ConfigurationError as e:
                 self._give_up(e)
             finally:
-                self._stub = None
+                self._stub = self._registered = None
                 self.changes.notify()
             if self.refusal is None:
                 await sleep(backoff.after(time.monotonic() - started))
 
     async def _connect(self) -> None:
         """Register, and follow what the controller says until that breaks off."""
-        config = self._config
-        async with open_channel(self._endpoint, config.tls, config.grpcOptions, self._identity) as channel:
+        async with self._channel() as channel:
             stub: Any = ControllerServiceStub(channel)
             await self._register(stub)
+            self._registered = stub
             async with create_task_group() as tasks:
                 tasks.start_soon(self._mirror_status, stub)
                 backoff = Backoff(*CONTROLLER_RETRY)
@@ -278,18 +293,14 @@ class Controller:
             raise failure
 
     async def _leave(self) -> None:
-        if self._stub is None:
-            return
+        """Have the last status told, which others see, even where the controller has not told us of leases yet."""
         board = self._session.status
-        await self.changes.until(lambda: self._reported >= board.current.version or self._stub is None)
-        await self._quietly(
-            lambda: self._stub.Unregister(pb.UnregisterRequest(reason="the exporter stops"), timeout=LEAVE_CONTROLLER)
-        )
-
-    async def _quietly(self, call: Callable[[], Awaitable[Any]]) -> None:
-        if self._stub is None:
+        await self.changes.until(lambda: self._registered is None or self._reported >= board.current.version)
+        stub = self._registered
+        if stub is None or not self.unregisters:
             return
+        request = pb.UnregisterRequest(reason="the exporter stops")
         try:
-            await asked(call)
+            await asked(lambda: stub.Unregister(request, timeout=LEAVE_CONTROLLER))
         except (grpc.aio.AioRpcError, OSError) as e:
             logger.debug("the controller could not be told: %s", e)

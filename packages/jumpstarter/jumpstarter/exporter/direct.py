@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from anyio import CancelScope, Event, create_task_group, sleep_forever, to_thread
 
@@ -23,7 +24,7 @@ from ..driver.rounds import Halt, Halted
 from .gate import Gate, OwnersGate
 from .leasehooks import LeaseHooks
 from .life import SessionLife
-from .making import make_drivers
+from .making import Made, make_drivers
 from .ownership import Ownership
 from .ports import announced, server_of
 from .record import Recorder
@@ -33,6 +34,8 @@ from .signals import watch_signals
 from .upkeep import Tolerance
 
 if TYPE_CHECKING:
+    import grpc
+
     from ..config.exporter import ExporterConfigV1Alpha1
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,12 @@ class TcpListener:
     passphrase: str | None = field(default=None, repr=False)
     """What every call has to carry."""
 
+    credentials: grpc.ServerCredentials | None = field(default=None, repr=False)
+    """In place of `tls`."""
+
+    interceptors: tuple[Any, ...] = ()
+    """What looks at every call, beside what checks the passphrase."""
+
 
 Listener = UnixListener | TcpListener
 
@@ -85,22 +94,46 @@ async def serve_config(
             stop.set()
 
         await tasks.start(watch_signals, stop_now)
-        try:
-            async with _serving(config, listener, observers=observers, halt=halt) as (address, life):
-
-                async def announce() -> None:
-                    await life.offered()
-                    ready(address)
-
-                tasks.start_soon(announce)
-                await first_of(stop.wait, life.over)
-                logger.info("stopping")
-                failure = life.failure
-        except Halted as e:
-            logger.info("%s", e)
+        failure = await serve_until(stop, halt, config, listener, ready=ready, observers=observers)
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+@ungrouping
+async def serve_until(
+    stop: Event,
+    halt: Halt,
+    config: ExporterConfigV1Alpha1,
+    listener: Listener,
+    *,
+    ready: Callable[[str], None] = lambda address: None,
+    observers: bool = False,
+    opening: Callable[..., AbstractAsyncContextManager[Session]] | None = None,
+) -> HookFailedError | None:
+    """The same until an event, before which the `halt` comes; returns why it ended by itself, if it did.
+
+    `opening` makes the drivers a session, by default `open_session`.
+    """
+    failure: HookFailedError | None = None
+    try:
+        async with (
+            _serving(config, listener, observers=observers, halt=halt, opening=opening) as (address, life),
+            create_task_group() as tasks,
+        ):
+
+            async def announce() -> None:
+                await life.offered()
+                ready(address)
+
+            tasks.start_soon(announce)
+            await first_of(stop.wait, life.over)
+            logger.info("stopping")
+            failure = life.failure
+            tasks.cancel_scope.cancel()
+    except Halted as e:
+        logger.info("%s", e)
+    return failure
 
 
 @asynccontextmanager
@@ -134,6 +167,7 @@ async def _serving(
     observers: bool = False,
     once: bool = False,
     halt: Halt | None = None,
+    opening: Callable[..., AbstractAsyncContextManager[Session]] | None = None,
 ) -> AsyncGenerator[tuple[str, SessionLife]]:
     """The same with the sessions' life, which is not waited for; raises Halted after a halt while it starts."""
     ownership = Ownership(observers=observers or config.observers)
@@ -145,7 +179,7 @@ async def _serving(
         elif listener.name is not None:
             path = stack.enter_context(claim(listener.name, str(config.path)))
         passphrase = listener.passphrase if isinstance(listener, TcpListener) else None
-        session = await stack.enter_async_context(open_session(config, passphrase, halt=halt))
+        session = await stack.enter_async_context((opening or open_session)(config, passphrase, halt=halt))
         gate = OwnersGate(session, ownership, is_private=listener == UnixListener())
         if isinstance(listener, TcpListener):
             address = await stack.enter_async_context(_serve_tcp(session, listener, gate))
@@ -158,19 +192,25 @@ async def _serving(
 
 @asynccontextmanager
 async def open_session(
-    config: ExporterConfigV1Alpha1, *secrets_beside: str | None, halt: Halt | None = None
+    config: ExporterConfigV1Alpha1,
+    *secrets_beside: str | None,
+    halt: Halt | None = None,
+    make: Callable[[ExporterConfigV1Alpha1, Halt | None], Made] = make_drivers,
+    labels: Mapping[str, str] | None = None,
+    uuid: UUID | None = None,
 ) -> AsyncGenerator[Session]:
     """The drivers of a configuration as a session, after what a killed exporter left is made good.
 
     Raises Halted after a `halt` before they are made and reset; those that are there are closed then.
     """
-    made = await to_thread.run_sync(make_drivers, config, halt)
+    made = await to_thread.run_sync(make, config, halt)
     secrets = [*secrets_of(made.root), *(secret for secret in (config.token, *secrets_beside) if secret)]
     record = Recorder.of(config.metadata.name, secrets)
     try:
         async with Session(
             root_device=made.root,
-            labels={NAME_LABEL: config.metadata.name},
+            uuid=uuid,
+            labels={NAME_LABEL: config.metadata.name, **(labels or {})},
             motd=config.motd or "",
             record=record,
             tolerance=Tolerance(made.required),
@@ -215,13 +255,13 @@ def _no_password() -> str:
 
 @asynccontextmanager
 async def _serve_tcp(session: Session, listener: TcpListener, gate: Gate) -> AsyncGenerator[str]:
-    credentials = None
+    credentials = listener.credentials
     if listener.tls is not None:
         from grpc import ssl_server_credentials
 
         chain, key = listener.tls
         credentials = ssl_server_credentials([(key, chain)])
-    interceptors: list[object] = []
+    interceptors = [*listener.interceptors]
     if listener.passphrase is not None:
         from .auth import PassphraseInterceptor
 

@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from anyio import CapacityLimiter, create_task_group, sleep_forever
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -32,12 +32,21 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from ..common.processes import GuardedProcess
-    from ..config.hooks import HookInstanceConfigV1Alpha1
+    from ..config.hooks import HookConfigV1Alpha1, HookInstanceConfigV1Alpha1
 
 HookExecutionError = HookFailedError
 """By its name in the public release."""
 
 HookKind = Literal["beforeLease", "afterLease"]
+
+
+class HookedLease(Protocol):
+    """What a hook is told of its lease."""
+
+    lease_name: str
+    client_name: str
+    hook_socket_path: str
+
 
 MAX_MOTD = 64 * 1024
 """Bytes that a hook may add to the message of the day."""
@@ -113,6 +122,38 @@ async def run_hook(
     await checkpoint_if_cancelled()
     assert outcome is not None
     return outcome
+
+
+@dataclass(kw_only=True)
+class HookExecutor:
+    """Runs the hooks of a configuration, for somebody who has the leases and serves the devices to the hooks.
+
+    A lease is anything with `lease_name`, `client_name`, and `hook_socket_path`: the unix socket for the hook's `j`.
+    """
+
+    config: HookConfigV1Alpha1
+
+    async def execute_before_lease_hook(self, lease_scope: HookedLease) -> str | None:
+        """Run the hook before a lease, if there is one; returns what to warn of, None where nothing went wrong.
+
+        Raises HookExecutionError when a failure of this hook is to end the lease, or the exporter.
+        """
+        return await self._execute("beforeLease", self.config.before_lease, lease_scope)
+
+    async def execute_after_lease_hook(self, lease_scope: HookedLease) -> str | None:
+        """The same after a lease."""
+        return await self._execute("afterLease", self.config.after_lease, lease_scope)
+
+    async def _execute(
+        self, kind: HookKind, config: HookInstanceConfigV1Alpha1 | None, lease: HookedLease
+    ) -> str | None:
+        if config is None:
+            return None
+        variables = hook_variables(host=str(lease.hook_socket_path), lease=lease.lease_name, client=lease.client_name)
+        outcome = await run_hook(kind, config, env=variables)
+        if outcome.action in ("endLease", "exit"):
+            raise HookExecutionError(outcome.message)
+        return outcome.message or None
 
 
 def unrunnable(kind: HookKind, config: HookInstanceConfigV1Alpha1, error: OSError) -> HookOutcome:

@@ -331,6 +331,46 @@ class Session:
             yield bound
 
     @asynccontextmanager
+    async def serve_multi_port_async(self, *ports: str) -> AsyncGenerator[None]:
+        """Serve at addresses of gRPC, such as "127.0.0.1:50051" and "unix:/run/lab.sock": in clear text, for everybody
+        who gets there. OSError where one cannot be bound."""
+        async with self._server(TCP_SERVER_OPTIONS) as server:
+            for port in ports:
+                try:
+                    server.add_insecure_port(port)
+                except RuntimeError as e:
+                    raise OSError(f"cannot listen on {port}: {e}") from e
+            await server.start()
+            yield
+
+    @asynccontextmanager
+    async def serve_port_async(self, port: str) -> AsyncGenerator[None]:
+        """The same at one address."""
+        async with self.serve_multi_port_async(port):
+            yield
+
+    @asynccontextmanager
+    async def serve_tcp_and_unix_async(
+        self,
+        host: str,
+        port: int,
+        unix_path: str | os.PathLike[str],
+        *,
+        tls_credentials: grpc.ServerCredentials | None = None,
+        interceptors: Sequence[Any] | None = None,
+    ) -> AsyncGenerator[int]:
+        """Serve on a TCP port and on a unix socket, which the interceptors are not for; yields the port."""
+        tcp = self.serve_tcp_async(host, port, tls_credentials=tls_credentials, interceptors=interceptors)
+        async with tcp as bound, self.serve_unix_async(unix_path):
+            yield bound
+
+    @asynccontextmanager
+    async def serve_unix_with_hook_socket_async(self) -> AsyncGenerator[tuple[Path, Path]]:
+        """Serve on two temporary unix sockets, one for clients and one for what runs beside them; yields the paths."""
+        async with self.serve_unix_async() as clients, self.serve_unix_async() as hooks:
+            yield clients, hooks
+
+    @asynccontextmanager
     async def _server(
         self,
         options: list[tuple[str, int | str]],

@@ -78,7 +78,14 @@ async def open_channel(
     metadata: Sequence[tuple[str, str]] = (),
 ) -> AsyncGenerator[Any]:
     """A channel meanwhile; see `make_channel`."""
-    channel = await make_channel(endpoint, tls, options, metadata)
+    async with opened(lambda: make_channel(endpoint, tls, options, metadata)) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def opened(make: Callable[[], Awaitable[Any]]) -> AsyncGenerator[Any]:
+    """What makes a channel, meanwhile; closed at the end."""
+    channel = await make()
     try:
         yield channel
     finally:
