@@ -349,9 +349,15 @@ def test_leases_are_made_shown_changed_and_ended(bench: LeaseBench, controller: 
         assert jmp("get", "leases", "-A", "-o", "name").strip() == "mine"
         assert jmp("get", "leases", "-A", "-l", "board=x", "-o", "name").strip() == "mine"
         assert jmp("get", "leases", "-A", "-l", "board=x,!broken", "-o", "name") == ""
+        assert jmp("get", "leases", "-A", "--tag-filter", "ci=1", "-o", "name").strip() == "mine"
+        assert jmp("get", "leases", "-A", "--tag-filter", "ci=2", "-o", "name") == ""
         assert "belongs to another client" in jmp("delete", "leases", "mine", status=77)
+        assert "belongs to another client" in jmp("delete", "leases", "--all-clients", status=77)
+        assert jmp("delete", "leases", "--all", "-o", "name") == ""
         controller.state.leases["mine"].client = "alice"
-        assert jmp("delete", "leases", "--all", "-o", "name").strip() == "mine"
+        assert jmp("delete", "leases", "--selector", "board=y", "-o", "name") == ""
+        assert "say which" in jmp("delete", "leases", "mine", "--all", status=2)
+        assert jmp("delete", "leases", "-l", "board=x", "-o", "name").strip() == "mine"
         assert jmp("get", "leases", "-a", "-o", "name").strip() == "mine"
         assert "not found" in jmp("delete", "lease", "nothing", status=70)
 
@@ -381,6 +387,27 @@ def test_a_shell_uses_the_only_lease_and_says_what_it_needs(bench: LeaseBench, c
         assert "no exporter was free within 5 s: board1" in busy.stderr
         exclusive = shell("-l", "board=x", "--socket", "x")
         assert exclusive.returncode == 2
+
+
+def test_a_shell_waits_no_longer_than_it_is_told(bench: LeaseBench, controller: FakeController):
+    file = bench.client_file()
+
+    def shell(*options: str) -> tuple[int, str, float]:
+        started = time.monotonic()
+        done = bench.lab.run("jmp", "shell", "--client-config", file, "-n", "board1", *options, "--", "true")
+        return done.returncode, done.stderr, time.monotonic() - started
+
+    with bench.exporter():
+        controller.fail("Dial", grpc.StatusCode.UNAVAILABLE, "no router")
+        status, said, seconds = shell("--dial-timeout", "5")
+        assert (status, seconds >= 5, seconds < 25) == (69, True, True), said
+        assert "no router" in said
+        controller.heal()
+        controller.stop()
+        status, said, seconds = shell("--retry-timeout", "5")
+        assert (status, seconds >= 2, seconds < 25) == (69, True, True), said  # a try after the 5 s is not begun
+        assert "trying again for 5 s" in said
+        controller.start()
 
 
 def test_a_client_of_the_environment(bench: LeaseBench, controller: FakeController):
@@ -415,7 +442,13 @@ def test_clients_are_written_chosen_and_deleted(bench: LeaseBench, controller: F
     assert stat.S_IMODE((home / "clients/lab.yaml").stat().st_mode) == 0o600
     assert jmp("get", "exporters", "-o", "name") == ""  # the first client is the current one
     assert "already" in jmp("config", "client", "create", "lab", *who, status=65)
+    elsewhere = bench.lab.directory / "elsewhere.yaml"
     jmp("config", "client", "create", "spare", *who, "--allow", "a.*,b.*")
+    jmp("config", "client", "create", "free", *who, "--unsafe", "--out", elsewhere)
+    spare, free = (ClientConfigV1Alpha1.from_file(path) for path in (home / "clients/spare.yaml", elsewhere))
+    assert (spare.drivers.allow, spare.drivers.unsafe) == (["a.*", "b.*"], False)
+    assert (free.drivers.allow, free.drivers.unsafe) == ([], True)
+    assert not (home / "clients/free.yaml").exists()
     assert json.loads(jmp("config", "client", "list", "-o", "json"))["clients"][0]["current"] is True
     jmp("config", "client", "use", "spare")
     assert yaml.safe_load((home / "config.yaml").read_text())["config"] == {"current-client": "spare"}
@@ -448,6 +481,9 @@ def test_logging_in(bench: LeaseBench, controller: FakeController, certificate: 
     assert (config.metadata.name, config.tls.ca) == ("alice", controller.ca)
     assert config.token == controller.state.clients["alice"]
     assert bench.lab.run("jmp", "get", "exporters").returncode == 0
+    assert login("--allow", "a.*", token=controller.state.clients["alice"]).returncode == 0
+    again = ClientConfigV1Alpha1.from_file(home / "alice.yaml")
+    assert (again.drivers.allow, again.drivers.unsafe) == (["a.*"], False)
     untrusted = bench.lab.run(
         *("jmp", "login", "--endpoint", controller.endpoint, "--namespace", "default", "--name", "bob"), JMP_TOKEN="x"
     )
