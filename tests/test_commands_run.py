@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,16 +161,34 @@ def test_what_cannot_work_is_told_in_one_line(lab: Lab, options: tuple[str, ...]
     assert said in errors[0]
 
 
-def test_a_missing_runtime_directory_is_named(lab: Lab):
-    done = lab.run("jmp", "run", "--exporter-config", lab.config, XDG_RUNTIME_DIR="/nonexistent")
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("missing", "runtime directory {runtime} does not exist; create it or unset XDG_RUNTIME_DIR"),
+        ("not for us", "runtime directory {runtime}/jumpstarter cannot be used: "),
+        ("long", "socket path {runtime}/jumpstarter/demo.sock has "),
+    ],
+)
+def test_a_runtime_directory_that_cannot_be_used_is_named(lab: Lab, place: str, said: str):
+    runtime = lab.directory / ("x" * 90 if place == "long" else place)
+    if place == "not for us" and os.getuid() == 0:  # whom no mode keeps out
+        runtime = Path("/proc/self")
+    elif place != "missing":
+        runtime.mkdir(0o500 if place == "not for us" else 0o700)
+    with lab.exporter():  # in another place it works
+        pass
+    done = lab.run("jmp", "run", "--exporter-config", lab.config, XDG_RUNTIME_DIR=str(runtime))
     assert done.returncode == 65
-    assert "/nonexistent does not exist" in done.stderr
+    assert done.stderr.startswith(f"jmp: error: {said.format(runtime=runtime)}")
+    assert "XDG_RUNTIME_DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_socket_path_that_is_too_long_is_named(lab: Lab):
     done = lab.run("jmp", "run", "--exporter-config", lab.write("x" * 110))
     assert done.returncode == 65
     assert "use a shorter name" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_port_is_served_without_the_controller_that_a_configuration_names(lab: Lab):

@@ -214,6 +214,31 @@ def test_what_a_driver_started_does_not_outlive_an_exporter_that_stops(lab: Lab,
         assert running(tag) == []
 
 
+def test_what_a_driver_started_does_not_outlive_a_shell_that_serves_it(lab: Lab, crash: Path):
+    tag = f"96{os.getpid()}.4"
+    spawn = f'python -c "{CALL}" "(\'spawn\', {tag!r})" && echo spawned && read line; exit 3'
+    command = [lab.environment["PATH"].split(os.pathsep)[0] + "/jmp", "shell", "--exporter-config", str(crash)]
+    shell = subprocess.Popen(
+        [*command, "--", "sh", "-c", spawn],
+        env=lab.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with shell:
+        assert shell.stdout is not None
+        assert [shell.stdout.readline() for _ in range(2)] == ["None\n", "spawned\n"]
+        deadline = time.monotonic() + 60
+        while len(running(tag)) != 1:  # and goes on while the shell does
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        started = time.monotonic()
+        shell.communicate("\n", timeout=60)
+        assert time.monotonic() - started < 10
+        assert shell.returncode == 3
+    assert running(tag) == []
+
+
 def test_the_end_of_the_parent_is_the_end_of_the_exporter(lab: Lab, crash: Path):
     with supervised(lab, crash) as exporter:
         child = exporter.child

@@ -27,7 +27,7 @@ T = TypeVar("T")
 EXPORT = """\
   board:
     type: drivers_of_sessions.Board
-    config: {{record: {record}}}
+    config: {{record: {record}, notes_close: true}}
 """
 
 SOON = 10.0
@@ -106,18 +106,22 @@ class LeaseBench:
         return path, record
 
     @contextmanager
-    def started(self, name: str = "board1", beside: str = "", **labels: str) -> Generator[Registered]:
+    def started(
+        self, name: str = "board1", beside: str = "", options: tuple[str, ...] = (), **labels: str
+    ) -> Generator[Registered]:
         """`jmp run`, which may not be registered yet."""
         if name not in self.controller.state.exporters:
             self.controller.add_exporter(name, **labels)
         path, record = self.exporter_file(name, beside)
-        with self.lab.started(config=path) as exporter:
+        with self.lab.started(*options, config=path) as exporter:
             yield Registered(name, exporter, record)
 
     @contextmanager
-    def exporter(self, name: str = "board1", beside: str = "", **labels: str) -> Generator[Registered]:
+    def exporter(
+        self, name: str = "board1", beside: str = "", options: tuple[str, ...] = (), **labels: str
+    ) -> Generator[Registered]:
         """The same once it can be leased."""
-        with self.started(name, beside, **labels) as registered:
+        with self.started(name, beside, options, **labels) as registered:
             self.controller.wait_status(name, "AVAILABLE")
             yield registered
 

@@ -22,6 +22,8 @@ class Board(Driver):
     record: str
     """File that gets one line per event."""
 
+    notes_close: bool = False
+
     @classmethod
     def client(cls) -> str:
         return "jumpstarter.client.DriverClient"
@@ -29,6 +31,11 @@ class Board(Driver):
     def note(self, event: str) -> None:
         with Path(self.record).open("a") as file:
             file.write(f"{event}\n")
+
+    def close(self) -> None:
+        if self.notes_close:
+            self.note("close")
+        super().close()
 
     @contextmanager
     def noted(self, what: str) -> Generator[None]:

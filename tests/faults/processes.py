@@ -52,6 +52,11 @@ export:
     type: faultdrivers.Probe
     config:
       record: {record}
+  board:
+    type: drivers_of_sessions.Board
+    config:
+      record: {record}-board
+      notes_close: true
   blocker:
     type: faultdrivers.Blocker
     config:
@@ -192,9 +197,10 @@ class Bench:
         with connect(self.endpoint(address), Policy(unsafe=True)) as client:
             yield client
 
-    def events(self) -> list[str]:
-        """What the drivers noted."""
-        return self.record.read_text().splitlines() if self.record.exists() else []
+    def events(self, driver: str = "") -> list[str]:
+        """What the drivers noted, or that one which has a file of its own."""
+        record = self.record.with_name(f"{self.record.name}-{driver}") if driver else self.record
+        return record.read_text().splitlines() if record.exists() else []
 
     def census(self, observer: DriverClient) -> Census:
         """What the exporter has now, with what it has for the observer, whose calls share a stream from now on."""

@@ -18,6 +18,7 @@ from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.tree import Policy
 from jumpstarter.common.exceptions import DeviceAbsentError, DeviceFaultyError
+from jumpstarter.common.limits import DRIVER_LIFE, SHUTDOWN
 from jumpstarter.exporter.states import state_of
 from processes import HERE, wait_for
 
@@ -387,16 +388,28 @@ def test_a_lock_of_another_user_counts(lab: Lab, write: Write) -> None:
 
 
 def test_a_driver_that_hangs_or_fails_keeps_no_other_from_closing(lab: Lab, write: Write) -> None:
-    children = {"hanging": port(fail_close="hang"), "good": port()}
-    bad, second = port(fail_close="RuntimeError"), {"ref": "group.good"}
-    config = write(group={"children": children}, bad=bad, last=port(fail_close="hang"), after=port(), second=second)
-    with lab.exporter(config=config) as exporter:
+    def config(hang: str = "", fail: str = "") -> Path:
+        children = {"hanging": port(fail_close=hang), "good": port()}
+        last, after, second = port(fail_close=hang), port(), {"ref": "group.good"}
+        return write(group={"children": children}, bad=port(fail_close=fail), last=last, after=after, second=second)
+
+    def closing(*names: str) -> list[str]:
+        return sorted(f"{name} {event}" for name in names for event in ("close", "closed"))
+
+    def noted() -> list[str]:
+        return sorted(event for event in events(lab) if "close" in event)
+
+    with lab.exporter(config=config()) as exporter:
+        assert exporter.stop() == 0
+    assert noted() == closing("group.hanging", "group.good", "bad", "last", "after")
+    (lab.directory / "record").unlink()
+    with lab.exporter(config=config("hang", "RuntimeError")) as exporter:
         exporter.process.send_signal(signal.SIGTERM)
-        assert exporter.process.wait(60) == 70
+        expected = sorted([*closing("after", "group.good"), "bad close", "group.hanging close", "last close"])
+        wait_for(lambda: noted() == expected, DRIVER_LIFE, noted)  # the others, while two of them hang
+        assert exporter.process.wait(SHUTDOWN) == 70
         exporter.wait()
-    closing = sorted(event for event in events(lab) if "close" in event)
-    both = [f"{name} {event}" for name in ("after", "group.good") for event in ("close", "closed")]
-    assert closing == sorted([*both, "bad close", "group.hanging close", "last close"])
+    assert noted() == expected
     for name in ("group.hanging", "bad", "last"):
         assert name in exporter.lines[-1]
 

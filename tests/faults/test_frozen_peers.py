@@ -22,6 +22,8 @@ from processes import MIB, Bench, Census, Memory, assert_served, wait_for
 from proxy import proxying
 
 if TYPE_CHECKING:
+    import subprocess
+
     from conftest import StartBench
     from jumpstarter.client import DriverClient
     from processes import Client
@@ -179,7 +181,18 @@ def test_an_exporter_that_freezes_is_noticed(start: StartBench):
 
 
 @pytest.mark.slow
-def test_a_port_where_nobody_answers_is_told(lab: Lab):
+def test_a_port_where_nobody_answers_is_told(lab: Lab, start: StartBench):
+    def commands(address: str) -> list[subprocess.Popen[str]]:
+        return [
+            lab.start("j", "power", "on", JUMPSTARTER_HOST=address, JMP_GRPC_INSECURE="1"),
+            lab.start("jmp", "shell", "--tls-grpc", address, "--tls-grpc-insecure", "--", "true"),
+        ]
+
+    for transport in TRANSPORTS:  # where somebody answers
+        with start(transport) as bench, bench.connected() as client:
+            assert_served(client)
+            for command in commands(bench.address) if transport == "tcp" else ():
+                assert (command.communicate(timeout=60)[1], command.returncode) == ("", 0)
     with ExitStack() as stack:
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         unix = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -188,14 +201,11 @@ def test_a_port_where_nobody_answers_is_told(lab: Lab):
         unix.listen()
         address = f"127.0.0.1:{tcp.getsockname()[1]}"
         endpoints = [Endpoint(address, insecure=True), Endpoint(address), Endpoint(str(path))]
-        commands = [
-            lab.start("j", "power", "on", JUMPSTARTER_HOST=address, JMP_GRPC_INSECURE="1"),
-            lab.start("jmp", "shell", "--tls-grpc", address, "--tls-grpc-insecure", "--", "true"),
-        ]
+        unanswered = commands(address)
         with ThreadPoolExecutor() as pool:
             for seconds in pool.map(_seconds_to_fail, endpoints):
                 assert 5 < seconds < 15
-        for command in commands:
+        for command in unanswered:
             _, errors = command.communicate(timeout=60)
             assert command.returncode == 69, errors
             assert errors.count("\n") == 1, errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from processes import CONFIG, wait_for
 
 if TYPE_CHECKING:
+    from conftest import StartBench
     from processes import Bench
 
     from tests.conftest import Lab
@@ -22,33 +24,43 @@ SOON = 1.0
 LEFT = 5.0
 """Seconds until everything is as it was."""
 
-# what each role is killed in, with what its method has to note within a second; a plain method runs to its end
-ENDS = {
-    "sleep": [],
-    "sleep_async": ["sleep_async ended by CancelledError"],
-    "pending": ["sleep_async ended by CancelledError"],
-    "count": ["count ended after"],
-    "count_async": ["count_async ended by"],
-    "streams": ["connect ended by"] * 20,
-    "upload": ["upload ended by"],
-    "logs": [],
+# who is killed at once in what, with what each method has to note within a second; what the driver does by turns is in
+# several groups; a plain method runs to its end
+GROUPS: dict[str, dict[str, list[str]]] = {
+    "calls": {
+        "pending": ["sleep_async ended by CancelledError"],  # the others wait for their turn, and never begin
+        "count_async": ["count_async ended by"],
+        "streams": ["connect ended by"] * 20,
+    },
+    "an asynchronous call": {"sleep_async": ["sleep_async ended by CancelledError"]},
+    "a plain generator": {"count": ["count ended after"]},
+    "upload": {"upload": ["upload ended by"]},
+    "a plain call": {"sleep": ["sleep ended"]},
+    "a log": {"logs": []},
 }
 
 
-def kill_in(bench: Bench, role: str) -> None:
-    """Kill a client in a role, and check that its methods are told soon."""
-    before = len(bench.events())
-    arguments = ["0.5"] if role == "sleep" else []
-    with bench.role(role, *arguments) as client:
-        assert client.line() == "busy"
-        wait_for(lambda: role == "logs" or len(bench.events()) > before, 30)
-        client.process.kill()
+def kill_in(bench: Bench, group: str) -> None:
+    """Kill the clients of a group, and check that their methods are told soon."""
+    before, roles = len(bench.events()), GROUPS[group]
+    expected = sorted(end for ends in roles.values() for end in ends)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(bench.role(role, *(["0.5"] if role == "sleep" else []))) for role in roles]
+        assert [client.line() for client in clients] == ["busy"] * len(clients)
+        wait_for(lambda: len(bench.events()) == before + len(expected), 30, lambda: bench.events()[before:])
+        assert endings(bench, before) == [] or group == "a plain call"  # without the fault it goes on
+        for client in clients:
+            client.process.kill()
 
         def told() -> bool:
-            endings = [event for event in bench.events()[before:] if " ended" in event]
-            return len(endings) >= len(ENDS[role]) and all(map(str.startswith, endings, ENDS[role]))
+            ends = endings(bench, before)
+            return len(ends) >= len(expected) and all(map(str.startswith, ends, expected))
 
         wait_for(told, SOON, lambda: bench.events()[before:])
+
+
+def endings(bench: Bench, since: int) -> list[str]:
+    return sorted(event for event in bench.events()[since:] if " ended" in event)
 
 
 def test_a_call_of_a_killed_client_has_the_driver_until_it_ends(bench: Bench):
@@ -74,17 +86,22 @@ def test_a_call_that_waits_never_starts_for_a_killed_client(bench: Bench):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ENDS)
-def test_nothing_is_left_of_a_client_killed_in(bench: Bench, role: str):
-    with bench.connected() as observer:
+@pytest.mark.parametrize("transport", ["unix", "tcp", "tls"])
+def test_nothing_is_left_of_killed_clients(start: StartBench, transport: str):
+    with start(transport) as bench, bench.connected() as observer:
         for _ in range(2):  # what the exporter takes once, it may keep
-            kill_in(bench, role)
+            for group in GROUPS:
+                kill_in(bench, group)
         time.sleep(0.6)
         before = bench.census(observer)
-        for _ in range(3):
-            kill_in(bench, role)
-        wait_for(lambda: not bench.census(observer).exceeds(before), LEFT, lambda: (before, bench.census(observer)))
-    assert bench.process.poll() is None
+        for group in GROUPS:
+            kill_in(bench, group)
+            wait_for(
+                lambda: not bench.census(observer).exceeds(before),
+                LEFT,
+                lambda group=group: (group, before, bench.census(observer)),
+            )
+        assert bench.process.poll() is None
 
 
 def test_the_killed_child_of_a_shell_ends_what_it_was_in(lab: Lab):

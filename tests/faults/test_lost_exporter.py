@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from jumpstarter.client.core import DriverError
 from processes import wait_for
 from proxy import proxying
 
@@ -59,6 +62,29 @@ def test_a_call_says_that_its_connection_was_cut(start: StartBench, fault: str):
             assert_told(client, 5)
         with bench.role("sleep_async", address=bench.address) as client:
             assert client.line() == "busy"  # others are served
+
+
+@pytest.mark.parametrize("method", ["wait", "stubborn", "wait_async"])
+def test_exporters_that_are_told_to_stop_in_a_call_close_their_drivers(start: StartBench, method: str):
+    """Whether the method takes notice of it or not, the device is off by then."""
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        benches = [stack.enter_context(start(transport)) for transport in ("unix", "tcp", "tls")]
+        boards = [stack.enter_context(bench.connected()).children["board"] for bench in benches]
+        for board in boards:
+            board.call("on")
+        calls = [pool.submit(board.call, method, 60) for board in boards]
+        for bench in benches:
+            wait_for(lambda bench=bench: f"{method} began" in bench.events("board"), 30)
+        assert not any(call.done() for call in calls)
+        for bench in benches:
+            bench.process.terminate()
+        end = time.monotonic() + 10
+        for bench, call in zip(benches, calls, strict=True):
+            assert bench.process.wait(end - time.monotonic()) == 0, bench.exporter.lines
+            with pytest.raises(DriverError, match="the exporter is gone"):
+                call.result(5)
+            events = [event for event in bench.events("board") if event in ("on", "off", "close")]
+            assert events == ["on", "off", "close"]
 
 
 def test_a_new_exporter_in_the_old_place_serves_at_once(start: StartBench, transport: str):

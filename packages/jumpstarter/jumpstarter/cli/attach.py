@@ -79,19 +79,23 @@ class Terms:
 
 @contextmanager
 def local(config: ExporterConfigV1Alpha1, terms: Terms) -> Generator[Attachment]:
-    """Serve a configuration in this process, on a private unix socket."""
+    """Serve a configuration in this process, on a private unix socket; what drivers start ends with it."""
     from ..client.connection import Endpoint
+    from ..common.guardian import SHORT_GRACE, Family
     from ..common.limits import SHUTDOWN
     from ..exporter.direct import UnixListener, serving
     from ..streams.portal import entered, shared_portal
 
     name = config.metadata.name
-    with (
-        entered(shared_portal(), serving(config, UnixListener(), once=True), SHUTDOWN) as address,
-        _held(Endpoint(address), terms) as (session, variables),
-    ):
-        variables |= {names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}
-        yield _attachment(name, variables, session)
+    try:
+        with (
+            entered(shared_portal(), serving(config, UnixListener(), once=True), SHUTDOWN) as address,
+            _held(Endpoint(address), terms) as (session, variables),
+        ):
+            variables |= {names.JMP_DRIVERS_ALLOW: "UNSAFE", names.JMP_EXPORTER: name}
+            yield _attachment(name, variables, session)
+    finally:
+        Family().end(SHORT_GRACE)  # what drivers have left behind
 
 
 @contextmanager

@@ -119,6 +119,9 @@ IDLE_SESSION = 600.0
 CANCEL_CALLS = 10.0
 """Seconds that the calls of a session that has ended get to end, too, before the exporter goes on without them."""
 
+CANCEL_AT_STOP = 1.0
+"""Seconds of those that they get when the exporter is told to stop, which has to be over within 10 s."""
+
 HOOK_AT_STOP = 5.0
 """Seconds that the script after a session gets when the exporter is told to stop."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from anyio import move_on_after
+from anyio import current_time, move_on_after
 
-from ..common.limits import CANCEL_CALLS
+from ..common.limits import CANCEL_AT_STOP, CANCEL_CALLS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..common.changes import Changes
     from .hooks import HookOutcome
     from .ownership import Tenure
@@ -38,15 +40,18 @@ class Custody:
         self._is_used = False
         return [f"not handed back as it should be: {failure}" for failure in await self._session.release()]
 
-    async def end_calls(self, tenure: Tenure) -> None:
-        """Cancel what runs for a session that is over, and wait until it has ended."""
+    async def end_calls(self, tenure: Tenure, is_stopping: Callable[[], bool]) -> None:
+        """Cancel what runs for a session that is over, and wait until it has ended; less long where we are to stop."""
+        began = current_time()
         for _ in range(2):  # the second time for who took the first for something else
             tenure.cancel()
             with move_on_after(CANCEL_CALLS / 2):
-                await self._changes.until(lambda: not tenure.running)
+                await self._changes.until(lambda: not tenure.running or is_stopping())
+                with move_on_after(CANCEL_AT_STOP / 2):
+                    await self._changes.until(lambda: not tenure.running)
             if not tenure.running:
                 return
-        tenure.failures.append(f"{len(tenure.running)} calls did not end within {CANCEL_CALLS:g} s")
+        tenure.failures.append(f"{len(tenure.running)} calls did not end within {current_time() - began:.0f} s")
         logger.error("session of %s: %s", tenure.holder, tenure.failures[-1])
 
     def note(self, outcome: HookOutcome | None) -> None:

@@ -273,7 +273,7 @@ class LeaseLife:
     async def _take_back(self, assignment: Assignment, tenure: Tenure) -> None:
         """Bring the devices back from a lease that is over; what goes wrong with that is told, and stops nothing."""
         logger.info("lease %s has ended: %s", assignment.lease, tenure.cause)
-        await self._custody.end_calls(tenure)
+        await self._custody.end_calls(tenure, lambda: self._is_stopping)
         status = self._session.status.current.status
         if status is not ExporterStatus.BEFORE_LEASE_HOOK_FAILED:
             await self._after(assignment, tenure)

@@ -163,7 +163,7 @@ class SessionLife:
     async def _take_back(self, tenure: Tenure) -> None:
         """Bring the devices back from a session that is over; what goes wrong with that is told, and stops nothing."""
         self._session.update_status(ExporterStatus.AVAILABLE, f"the session has ended: {tenure.cause}")
-        await self._custody.end_calls(tenure)
+        await self._custody.end_calls(tenure, lambda: self._is_stopping)
         await self._after(tenure)
         tenure.failures += await self._custody.release()
         self._session.record.end(str(tenure.cause), failures=tenure.failures[:])
