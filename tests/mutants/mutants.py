@@ -72,8 +72,8 @@ MUTANTS = {
     # a clean end is a GOAWAY
     "an exporter takes the end of a call for the end of the bytes": Mutant(
         "streams/router.py",
-        "            raise await self._call_ended()\n",
-        "            self._eof_received = EndOfStream()\n            return None\n",
+        "            raise await self._call_ended()\n        if self._quick",
+        "            self._eof_received = EndOfStream()\n            return None\n        if self._quick",
         (f"{_UNCLEAN}::test_of_a_client[unix-said1-connect ended by BrokenResourceError]",),
     ),
     "a client takes the end of a call for the end of the bytes": Mutant(
