@@ -127,12 +127,18 @@ def _not_opened(path: Path, error: OSError) -> StorageError:
 
 
 def write_back(path: Path) -> None:
-    """Bring what the system holds back of a block device to its medium. StorageError where that fails."""
+    """Bring what the system holds back of a block device to its medium.
+
+    StorageError where that fails, or where somebody has the device for himself, who would write to it later.
+    """
     try:
         if not stat.S_ISBLK(path.stat().st_mode):
             return
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_EXCL)
+    except OSError as e:
+        if e.errno == errno.EBUSY:  # the mounts that this process sees are none any more
+            by = openers(path, but=os.getpid())
+            raise StorageError(f"{path} is mounted in a container, or in use by {by}", "end that first") from e
         return  # without a medium there is nothing to bring
     try:
         os.fsync(fd)

@@ -5,12 +5,38 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from jumpstarter.common.openers import occupants
+
+from .blockdevices import reason
 from .common import StorageError
+
+UNMOUNT = 120.0
+"""Seconds that unmounting may take, in which all that was written is brought to the medium."""
+
+_OF_THE_HOST = frozenset(
+    {
+        "/",
+        "/boot",
+        "/boot/efi",
+        "/boot/firmware",
+        "/efi",
+        "/etc",
+        "/home",
+        "/nix",
+        "/opt",
+        "/root",
+        "/srv",
+        "/usr",
+        "/var",
+    }
+)
+"""Where a host has what it needs to run, which may be on a stick, too."""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -57,20 +83,50 @@ def check_device(path: Path, number: int, rules: Rules, *, write: bool) -> None:
         )
 
 
-def users_of(path: Path, rules: Rules) -> list[str]:
-    """Who on the host uses a block device; nobody where there is none, and for a file."""
+def users_of_device(device: BlockDevice, rules: Rules) -> list[str]:
+    """Who on the host uses a block device."""
+    return list(_users(device, rules.procfs))
+
+
+def unmount(path: Path, rules: Rules) -> list[str]:
+    """Unmount what the host has mounted of a medium that leaves it, the latest first; returns the folders.
+
+    Blocks while what was written there is brought to the medium. Raises StorageError, and changes nothing, where the
+    host uses it otherwise, it is no external medium, or the host itself lives on it; StorageError, too, for a file
+    system that is in use. Nothing where there is no block device.
+    """
     try:
         found = path.stat()
     except OSError:
         return []
     if not stat.S_ISBLK(found.st_mode):
         return []
-    return users_of_device(BlockDevice(found.st_rdev, rules.sysfs), rules)
+    device = BlockDevice(found.st_rdev, rules.sysfs)
+    folders = list(_mounts(device, rules.procfs))
+    users = list(_other_users(device, rules.procfs))
+    if folders and (not device.is_external() or _OF_THE_HOST.intersection(folders)):
+        users = [*(f"mounted on {folder}" for folder in folders), *users]
+    if users:
+        raise StorageError(f"{path} is in use on this host: {', '.join(users)}", "end that first")
+    for folder in reversed(folders):
+        _unmount(path, folder)
+    return folders
 
 
-def users_of_device(device: BlockDevice, rules: Rules) -> list[str]:
-    """The same for a device by its number."""
-    return list(_users(device, rules.procfs))
+def _unmount(path: Path, folder: str) -> None:
+    command = ["umount", "--", folder]  # it has rights for what users mount that this process may not have
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=UNMOUNT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise StorageError(f"unmount {folder} of {path}: not done within {UNMOUNT:g} s", "unmount it by hand") from None
+    except OSError as e:
+        raise StorageError(f"unmount {folder} of {path}: umount: {reason(e)}", "unmount it by hand") from e
+    if done.returncode != 0:
+        why = done.stderr.strip().rpartition(": ")[2].rstrip(".") or f"umount ends with {done.returncode}"
+        by = f"; in use by {occupants(folder)}" if "busy" in why else ""
+        raise StorageError(f"unmount {folder} of {path}: {why}{by}", "close what is open there, or unmount it by hand")
 
 
 class BlockDevice:
@@ -121,13 +177,25 @@ class BlockDevice:
 
 def _users(device: BlockDevice, procfs: Path) -> Iterator[str]:
     """Who on the host uses a device or a part of it."""
+    for folder in _mounts(device, procfs):
+        yield f"mounted on {folder}"
+    yield from _other_users(device, procfs)
+
+
+def _mounts(device: BlockDevice, procfs: Path) -> Iterator[str]:
+    """The folders on which a device, or a part of it, is mounted, in the order in which that was done."""
     numbers, names = set(device.parts()), device.names()
     for line in _text(procfs / "self/mountinfo").splitlines():
         fields = line.split(" ")
         if len(fields) > 4:
             source = _source_of(fields)
             if fields[2] in numbers or (Path(source).name in names and source.startswith("/dev/")):
-                yield f"mounted on {_unescaped(fields[4])}"
+                yield _unescaped(fields[4])
+
+
+def _other_users(device: BlockDevice, procfs: Path) -> Iterator[str]:
+    """Who uses it, mounts aside."""
+    names = device.names()
     for line in _text(procfs / "swaps").splitlines()[1:]:
         if Path(_unescaped(line.split(" ")[0].split("\t")[0])).name in names:
             yield "it is swap space"

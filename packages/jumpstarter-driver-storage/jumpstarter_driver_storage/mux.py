@@ -18,7 +18,7 @@ from jumpstarter.streams.threads import in_thread
 from .blockdevices import why_not_ready, write_back
 from .cache import DEFAULT_BYTES
 from .common import VERIFY, Position, Progress, Stage, StageResult, StorageError, TransferResult, Verify, WriteOptions
-from .devices import Rules, users_of
+from .devices import Rules, unmount
 from .interface import StorageMuxFlasherInterface
 from .journal import Journal
 from .medium import Medium, Revive
@@ -222,13 +222,13 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         return super().release()
 
     def _leave_host(self) -> None:
-        """Bring what the host has cached to the medium, and refuse to take it away from who uses it."""
+        """Unmount what the host has mounted of the medium, bring to it what is cached, and leave it to nobody else."""
         try:
             path = self.medium()
         except DeviceAbsentError:
             return
-        if users := users_of(path, self.rules()):
-            raise StorageError(f"{path} is in use on this host: {', '.join(users)}", "unmount it first")
+        for folder in unmount(path, self.rules()):
+            self.logger.info("unmounted %s, since %s leaves the host", folder, path)
         write_back(path)
 
     def _journal(self) -> Journal:

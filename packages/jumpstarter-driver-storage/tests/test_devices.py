@@ -5,6 +5,8 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter_driver_storage.client import StorageMuxFlasherClient
 from jumpstarter_driver_storage.common import StorageError
-from jumpstarter_driver_storage.devices import Rules, check_device
+from jumpstarter_driver_storage.devices import BlockDevice, Rules, check_device, unmount
 from jumpstarter_driver_storage.driver import FileStorage
 from jumpstarter_driver_storage.medium import open_medium
 from jumpstarter_testing.loops import MakeLoop, make_loop, tmpfs
@@ -80,6 +82,89 @@ def test_a_mounted_device_is_refused(make_loop: MakeLoop, image: Path, tmp_path:
         assert hashlib.sha256(device.read_bytes()).hexdigest() == before
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def mounted(device: Path, folder: Path, *options: str) -> Generator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", *options, device, folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def stick(make_loop: MakeLoop) -> Path:
+    """A device with a file system."""
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("no mkfs.ext4 here")
+    device = make_loop(16 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", device], check=True)
+    return device
+
+
+def test_what_the_host_has_mounted_is_unmounted_when_the_medium_leaves(stick: Path, tmp_path: Path) -> None:
+    with (
+        serve(FileStorage(path=str(stick))) as client,
+        mounted(stick, tmp_path / "first folder") as first,
+        mounted(stick, tmp_path / "second") as second,
+    ):
+        (first / "file").write_text("what the host has written")
+        client.call("dut")
+        assert client.call("state") == "dut"
+        assert not first.is_mount()
+        assert not second.is_mount()
+    with mounted(stick, tmp_path / "again", "-o", "ro") as again:
+        assert (again / "file").read_text() == "what the host has written"
+
+
+@pytest.mark.parametrize("method", ["dut", "off"])
+def test_a_medium_that_is_in_use_does_not_leave_the_host(stick: Path, tmp_path: Path, method: str) -> None:
+    with serve(FileStorage(path=str(stick))) as client, mounted(stick, tmp_path / "mnt") as folder:
+        with subprocess.Popen(["sleep", "60"], cwd=folder) as process:
+            try:
+                said = rf"unmount {folder} of {stick}: target is busy; in use by .*sleep \(process {process.pid}\)"
+                with pytest.raises(DriverError, match=said):
+                    client.call(method)
+                assert client.call("state") == "host"
+                assert folder.is_mount()
+            finally:
+                process.kill()
+        client.call(method)
+        assert client.call("state") == method
+
+
+def test_a_medium_that_somebody_has_for_himself_does_not_leave_the_host(make_loop: MakeLoop) -> None:
+    device = make_loop(16 * MIB)
+    fd = os.open(device, os.O_RDWR | os.O_EXCL)
+    with serve(FileStorage(path=str(device))) as client:
+        try:
+            with pytest.raises(DriverError, match=f"{device} is mounted in a container, or in use by another program"):
+                client.call("dut")
+            assert client.call("state") == "host"
+        finally:
+            os.close(fd)
+        client.call("dut")
+
+
+@pytest.mark.parametrize(("folder", "external"), [("/boot/efi", True), ("/mnt", False)])
+def test_what_the_host_lives_on_is_not_unmounted(
+    make_loop: MakeLoop, tmp_path: Path, folder: str, *, external: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = make_loop(16 * MIB)
+    number = f"{os.major(device.stat().st_rdev)}:{os.minor(device.stat().st_rdev)}"
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text(
+        f"30 1 {number} / /media/x rw - vfat {device} rw\n31 1 {number} / {folder} rw - vfat {device} rw\n"
+    )
+
+    def is_external(device: BlockDevice) -> bool:
+        return external
+
+    monkeypatch.setattr(BlockDevice, "is_external", is_external)
+    with pytest.raises(StorageError, match=rf"in use on this host: mounted on /media/x, mounted on {folder}; end that"):
+        unmount(device, Rules(procfs=tmp_path))
 
 
 def test_a_device_that_another_program_has_is_refused(make_loop: MakeLoop, image: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -62,22 +63,29 @@ def test_broken_protected_and_small_sticks_are_named(
     assert board.mux == "dut"
 
 
-def test_mounted_stick_stays_at_the_host(storage: StorageMuxFlasherClient, board: DutlinkBoard, tmp_path: Path) -> None:
+def test_mounted_stick_is_unmounted_when_it_leaves_and_stays_while_it_is_in_use(
+    storage: StorageMuxFlasherClient, board: DutlinkBoard, tmp_path: Path
+) -> None:
     storage.host()
     until(LINK.exists)
     mountpoint = tmp_path / "mnt"
     mountpoint.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-F", str(LINK)], check=True)
     subprocess.run(["mount", str(LINK), str(mountpoint)], check=True)
-    try:
-        with pytest.raises(DriverError, match=f"in use on this host: mounted on {mountpoint}"):
+    with (mountpoint / "file").open("w") as file:
+        file.write("written back when the stick leaves")
+        with pytest.raises(DriverError, match=f"unmount {mountpoint} of .*: target is busy; in use by "):
             storage.dut()
         assert board.mux == "host"
-        (mountpoint / "file").write_text("written back when the stick leaves")
-    finally:
-        subprocess.run(["umount", str(mountpoint)], check=True)
     storage.dut()
     assert board.mux == "dut"
+    assert not mountpoint.is_mount()
+    storage.host()
+    until(LINK.exists)
+    subprocess.run(["mount", "-o", "ro", str(LINK), str(mountpoint)], check=True)
+    assert (mountpoint / "file").read_text() == "written back when the stick leaves"
+    storage.off()
+    assert not mountpoint.is_mount()
 
 
 def test_board_pulled_in_the_middle_of_a_flash(
@@ -86,7 +94,9 @@ def test_board_pulled_in_the_middle_of_a_flash(
     pulled = threading.Event()
 
     def pull(written: int) -> None:
-        if written > 1000 and not pulled.is_set():
+        if pulled.is_set():
+            time.sleep(0.5)  # the rest takes until it is out
+        elif written > 1000:
             pulled.set()
             threading.Thread(target=lambda: (usb_bench.unplug(stick), usb_bench.unplug(board))).start()
 

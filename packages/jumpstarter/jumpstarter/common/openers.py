@@ -1,11 +1,14 @@
-"""Who has a device open, as far as this user may see."""
+"""Who has a device, or something on a file system, open, as far as this user may see."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+_UNKNOWN = "another program"
 
 
 def openers(path: str | Path, *, but: int = 0) -> str:
@@ -16,11 +19,27 @@ def openers(path: str | Path, *, but: int = 0) -> str:
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
-        return "another program"
+        return _UNKNOWN
     if not stat.S_ISCHR(found.st_mode) and not stat.S_ISBLK(found.st_mode):
-        return "another program"
-    programs = [f"{_name(pid)} (process {pid})" for pid in _processes() if pid != but and _has_open(pid, found.st_rdev)]
-    return ", ".join(programs) or "another program"
+        return _UNKNOWN
+    return _programs(lambda pid: pid != but and _has_open(pid, lambda file: file.st_rdev == found.st_rdev))
+
+
+def occupants(folder: str | Path) -> str:
+    """The programs that are in, or have something open of, the file system that is mounted on a folder."""
+    try:
+        device = os.stat(folder).st_dev  # noqa: PTH116
+    except OSError:
+        return _UNKNOWN
+
+    def is_there(pid: int) -> bool:
+        return _works_in(pid, device) or _has_open(pid, lambda file: file.st_dev == device)
+
+    return _programs(is_there)
+
+
+def _programs(matches: Callable[[int], bool]) -> str:
+    return ", ".join(f"{_name(pid)} (process {pid})" for pid in _processes() if matches(pid)) or _UNKNOWN
 
 
 def _processes() -> list[int]:
@@ -29,11 +48,17 @@ def _processes() -> list[int]:
     return []
 
 
-def _has_open(pid: int, device: int) -> bool:
+def _works_in(pid: int, device: int) -> bool:
+    with suppress(OSError):
+        return os.stat(f"/proc/{pid}/cwd").st_dev == device  # noqa: PTH116
+    return False
+
+
+def _has_open(pid: int, is_it: Callable[[os.stat_result], bool]) -> bool:
     with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as files:
         for file in files:
             with suppress(OSError):
-                if file.is_symlink() and file.stat().st_rdev == device:
+                if file.is_symlink() and is_it(file.stat()):
                     return True
     return False
 
