@@ -4,13 +4,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 from jumpstarter.client.decorators import driver_click_group
+from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
 
 if TYPE_CHECKING:
+    from .attached import Attached
     from .client import PySerialClient
     from .script import Step
 
@@ -83,59 +86,74 @@ def _add_pipe(base: click.Group, client: "PySerialClient") -> None:
     @_unplug
     @_take
     @_raw
-    def pipe(
-        output: Path | None,
-        append: bool,
-        force_input: bool,
-        no_input: bool,
-        no_output: bool,
-        until: str | None,
-        timeout: float | None,
-        since: str | None,
-        unplug: str | None,
-        take: bool,
-        raw: bool,
-    ) -> None:
+    def pipe(**options: Any) -> None:
         """Print what the console sends, and send it what is piped in, until Ctrl-C.
 
         With --until, the status is 0 if TEXT came, and 70 if the time was over before. It is 70 where the port is lost
         and does not come back as the policy allows.
         """
+        _Pipe(client=client, **options).run()
+
+
+@dataclass(kw_only=True)
+class _Pipe:
+    """A `pipe` as it was asked for."""
+
+    client: "PySerialClient"
+    output: Path | None
+    append: bool
+    force_input: bool
+    no_input: bool
+    no_output: bool
+    until: str | None
+    timeout: float | None
+    since: str | None
+    unplug: str | None
+    take: bool
+    raw: bool
+
+    def run(self) -> None:
+        """Until it has what it waits for, or Ctrl-C."""
+        if self.no_input and (self.force_input or self.no_output):
+            raise click.UsageError("--no-input excludes --input and --no-output")
+        if self.append and self.output is None:
+            raise click.UsageError("--append needs --output FILE")
+        with ExitStack() as stack:
+            mode = "ab" if self.append else "wb"
+            file = cast(BinaryIO, stack.enter_context(self.output.open(mode))) if self.output else None
+            stack.enter_context(suppress(KeyboardInterrupt))
+            show = _printer(stack, file, to_stdout=not self.no_output, raw=self.raw)
+            attached = stack.enter_context(self.client.attach(since=self.since, unplug=self.unplug, take=self.take))
+            click.echo("console open; Ctrl-C ends it", err=True)
+            self._join(attached, show)
+
+    def _join(self, attached: "Attached", show: Callable[[bytes], None]) -> None:
+        """Raises TimeoutError, and where it is about sending alone, BusyError or DeviceAbsentError."""
         from .joined import Joined, Until
 
-        if no_input and (force_input or no_output):
-            raise click.UsageError("--no-input excludes --input and --no-output")
-        if append and output is None:
-            raise click.UsageError("--append needs --output FILE")
-        sends = no_output or force_input or (not no_input and not sys.stdin.isatty())
-        refused: list[str] = []
-        with ExitStack() as stack:
-            file = stack.enter_context(output.open("ab" if append else "wb")) if output else None
-            stack.enter_context(suppress(KeyboardInterrupt))
-            show = _printer(stack, file, to_stdout=not no_output, raw=raw)
-            attached = stack.enter_context(client.attach(since=since, unplug=unplug, take=take))
+        sends = self.no_output or self.force_input or (not self.no_input and not sys.stdin.isatty())
+        joined = Joined(
+            show=Until(show, self.until),
+            tell=_tell,
+            input_fd=sys.stdin.fileno() if sends else None,
+            source=lambda typed: self._send(attached, typed),
+            timeout=self.timeout,
+        )
+        in_time = joined.run(attached)
+        if self.no_output and joined.refused:
+            text = f"console {attached.beginning.where}: {joined.refused} bytes were refused"
+            raise DeviceAbsentError(text) if joined.is_lost else BusyError(text, "take over (--take)")
+        if not in_time and (self.until is not None or self.no_output):
+            missing = f"no {self.until!r}" if self.until else "not all was sent"
+            raise TimeoutError(f"console: {missing} within {self.timeout:g} s")
 
-            def send(typed: bytes) -> bool:
-                if typed:
-                    attached.send(typed)
-                elif no_output:
-                    attached.sync("sent")
-                return False
-
-            def tell(text: str) -> None:
-                refused.append(text)
-                _tell(text)
-
-            joined = Joined(
-                show=Until(show, until),
-                tell=tell if no_output else _tell,
-                input_fd=sys.stdin.fileno() if sends else None,
-                source=send,
-                timeout=timeout,
-            )
-            click.echo("console open; Ctrl-C ends it", err=True)
-            if not joined.run(attached) and (until is not None or no_output):
-                raise TimeoutError(f"console: {f'no {until!r}' if until else 'not all was sent'} within {timeout:g} s")
+    def _send(self, attached: "Attached", typed: bytes) -> bool:
+        """Pass on what was typed; at its end, ask to be told when all was sent, where that is all."""
+        if typed:
+            attached.send(typed)
+        elif self.no_output:
+            attached.sync("sent")
+        return False
 
 
 def _add_log(base: click.Group, client: "PySerialClient") -> None:

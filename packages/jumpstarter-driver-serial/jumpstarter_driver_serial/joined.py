@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from .attached import Attached
 from .items import Data, Dropped, Event, Item, Refused
 
+LOOK = 0.5
+"""Seconds after which a wait looks for a signal that came just before it began, and so did not end it."""
+
 Source = Callable[[bytes], bool]
 """Takes what was read from the input, nothing at its end; true when the user wants to leave."""
 
@@ -33,6 +36,9 @@ class Joined:
 
     is_lost: bool = field(default=False, init=False)
     """Whether the port is gone now."""
+
+    refused: int = field(default=0, init=False)
+    """Bytes of the input that were not written."""
 
     def run(self, console: Attached) -> bool:
         """Join until `show` or `source` has enough, or the console ends; false when the time was over before.
@@ -72,7 +78,8 @@ class Joined:
                 return self.show(data)
             case Dropped(count=count):
                 self.tell(f"{count} bytes are dropped: they came too long ago, or too fast")
-            case Refused(text=text):
+            case Refused(count=count, text=text):
+                self.refused += count
                 self.tell(text)
             case Event(kind="sync"):
                 return True
@@ -86,12 +93,14 @@ class Joined:
         files: list[int] = [done.fileno()] + ([] if self.input_fd is None else [self.input_fd])
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = LOOK if deadline is None else min(LOOK, max(0.0, deadline - time.monotonic()))
             ready, _, _ = select.select(files, [], [], left)
             if done.fileno() in ready:
                 return True
             if not ready:
-                return False
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+                continue
             typed = os.read(ready[0], 64 * 1024)
             if self.source(typed):
                 return True

@@ -121,6 +121,8 @@ def _opened_by_url(url: str, settings: LineSettings) -> Port:
         port: Any = serial.serial_for_url(url, do_not_open=True, timeout=POLL, **_arguments(settings))
         _set_lines(port, settings)
         port.open()
+        if settings.low_latency:
+            _tell_no_low_latency(url)
         return DescriptorPort(port, url, settings) if url.startswith("socket://") else ObjectPort(port, url)
 
 
@@ -156,6 +158,10 @@ def _keeping_serial() -> "type[serial.Serial]":
     return KeepingSerial
 
 
+def _tell_no_low_latency(url: str) -> None:
+    _logger.warning("console %s: this port has no low_latency; it goes on without", url)
+
+
 class DescriptorPort:
     """A port with a file descriptor."""
 
@@ -187,7 +193,7 @@ class DescriptorPort:
             try:
                 self.line.set_low_latency_mode(True)
             except (ValueError, OSError):  # cdc_acm and pseudo-terminals have none to lower
-                _logger.warning("console %s: this port has no low_latency; it goes on without", self._url)
+                _tell_no_low_latency(self._url)
 
     def fileno(self) -> int:
         return self._fd

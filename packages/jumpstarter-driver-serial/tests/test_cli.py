@@ -105,6 +105,16 @@ def test_expect_says_what_came_instead(lab: Lab, folder: Path) -> None:
     assert lab.run("serial", "expect").returncode == 2
 
 
+def test_pipe_says_what_was_refused(lab: Lab, terminal: Terminal) -> None:
+    terminal.read_until(b"\x07")
+    terminal.type(b"mine")
+    lab.device.receive_until(b"mine")
+    refused = lab.run("serial", "pipe", "--no-output", input=b"not sent")
+    assert refused.returncode == 75
+    assert b": 8 bytes were refused; take over (--take)\n" in refused.stderr
+    assert lab.output("serial", "pipe", "--no-output", "--take", input=b"sent") == ""
+
+
 def test_pipe_when_the_port_is_lost(lab: Lab) -> None:
     fails, waits, marks = (
         lab.pipe(),

@@ -305,3 +305,9 @@ def test_a_port_that_cannot_be_quicker_says_so_and_works(device: FakeSerial, cap
         stream.send(b"x")
         assert received(stream, 1) == b"x"
     assert f"console {device.path}: this port has no low_latency; it goes on without" in caplog.messages
+
+
+def test_a_url_that_cannot_be_quicker_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with serve(PySerial(url="loop://", low_latency=True)):
+        pass
+    assert caplog.messages.count("console loop://: this port has no low_latency; it goes on without") == 1

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from anyio import BrokenResourceError, ClosedResourceError
+from jumpstarter.client import direct
 from jumpstarter.client.client import connect
 from jumpstarter.client.connection import Endpoint
 from jumpstarter.client.core import DriverError
@@ -22,6 +24,7 @@ from jumpstarter.common.exceptions import BusyError, DeviceAbsentError
 from jumpstarter.common.utils import serve
 from jumpstarter.exporter.record import Recorder
 from jumpstarter.exporter.session import Session
+from jumpstarter.streams.blocking import BlockingStream
 from jumpstarter.streams.portal import shared_portal
 from jumpstarter_driver_serial.client import PySerialClient
 from jumpstarter_driver_serial.driver import PySerial
@@ -199,6 +202,39 @@ def test_a_device_that_hangs_holds_nobody_up_longer_than_they_say(hanging: str) 
         assert isinstance(failed.value, TimeoutError)
         assert 0.5 <= time.monotonic() - begin < 1.2 + TOLD, "which the line itself may take, too"
         assert client.status()["open"], "others use it meanwhile"
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["by who sends", "while another reads"])
+def test_what_a_device_does_not_take_is_told_at_the_end(
+    hanging: str, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "FINISH_TIMEOUT", 1.0)
+    begin = time.monotonic()
+    with (
+        served(PySerial(url=hanging)) as client,
+        pytest.raises(BrokenResourceError, match="the last bytes may be lost"),
+        client.stream() as stream,
+    ):
+        if is_read:
+            threading.Thread(target=reading, args=(stream,), daemon=True).start()
+        stream.send(bytes(MIB))
+    assert time.monotonic() - begin < 1 + TOLD
+
+
+def reading(stream: BlockingStream) -> None:
+    with suppress(BrokenResourceError, ClosedResourceError):
+        stream.receive()
+
+
+def test_what_a_device_had_not_taken_when_it_went_is_told_at_the_end() -> None:
+    device, port = os.openpty()
+    tty.setraw(port)
+    with served(PySerial(url=os.ttyname(port))) as client:
+        with pytest.raises(DriverError, match=r"unplugged|hung up"), client.stream() as stream:
+            stream.send(bytes(MIB))
+            os.close(port)
+            os.close(device)
+        until(lambda: not client.status()["open"])
 
 
 def test_a_second_opener_is_refused_naming_the_holder_and_two_clients_see_all(device: FakeSerial) -> None:

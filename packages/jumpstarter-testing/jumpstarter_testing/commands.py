@@ -12,8 +12,8 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-J = (sys.executable, "-c", "from jumpstarter.cli.j import main; main()")
-JMP = (sys.executable, "-c", "from jumpstarter.cli.jmp import main; main()")
+J = (sys.executable, "-c", "from jumpstarter.cli.start import j; j()")
+JMP = (sys.executable, "-c", "from jumpstarter.cli.start import jmp; jmp()")
 
 PATIENCE = 30.0
 """Seconds after which something that should happen did not."""

@@ -341,3 +341,48 @@ def test_what_fails_since_it_was_interrupted_is_interrupted(capfd: pytest.Captur
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130
     assert "not undone" in capfd.readouterr().err
+
+
+STARTED = """
+import os, sys
+{start}
+
+class Interrupting:
+    def __init__(self, left):
+        self.left = left
+
+    def find_spec(self, *where):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), 2)
+
+def status_when_interrupted(moment):
+    pid = os.fork()
+    if not pid:
+        sys.meta_path.insert(0, Interrupting(moment))
+        sys.argv = ["jmp", "version"]
+        {call}
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+moment, statuses = 1, []
+while not statuses or statuses[-1]:
+    statuses.append(status_when_interrupted(moment))
+    moment += 10
+print(len(statuses) > 5, sorted({{*statuses}}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "call", "traceback"),
+    [
+        ("from jumpstarter.cli import start", "start.jmp()", False),
+        ("", "from jumpstarter.cli.jmp import main; main()", True),
+    ],
+    ids=["as the commands begin", "without"],
+)
+def test_an_interrupt_during_imports_is_silent(start: str, call: str, traceback: bool) -> None:
+    code = STARTED.format(start=start, call=call)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert ("Traceback" in done.stderr) is traceback
+    if not traceback:
+        assert done.stderr == "True [-2, 0, 130]\n"

@@ -198,7 +198,7 @@ class DirectStream(BlockingStream):
                 finally:
                     self._receiving.release()
             else:  # whoever receives reads to the end
-                self._outgoing.ended.wait(limit)
+                self._outgoing.ended.wait()  # the timer sees to it
         finally:
             timer.cancel()
         promised = FINISHES in self.metadata and self._sent > 0 and not self._is_told
