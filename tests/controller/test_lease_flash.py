@@ -32,7 +32,7 @@ STORAGE = """\
 """
 
 
-FLASH = "j board on; exec j storage flash $0"
+FLASH = "j board on; exec j storage flash --send $0"
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_ends_a_flash_through_a_router_is_noticed_and_it_goes_on_later(
     with slow_exporter(bench, controller, disk_faults, medium) as exporter:
         shell = ("jmp", "shell", "--client-config", bench.client_file(), "--lease", "one", "--")
         pid = bench.lab.directory / "pid"
-        with bench.process(*shell, "sh", "-c", f"echo $$ > {pid}; exec j storage flash $0", image) as client:
+        with bench.process(*shell, "sh", "-c", f"echo $$ > {pid}; exec j storage flash --send $0", image) as client:
             wait_until_it_is_written(medium, exporter)
             if fault == "the client is killed":
                 os.kill(int(pid.read_text()), 9)
@@ -118,7 +118,7 @@ def test_what_ends_a_flash_through_a_router_is_noticed_and_it_goes_on_later(
             controller.router.start()
         assert written < image.stat().st_size
         assert_kept_back(bench, medium, "--lease", "one")
-        again = bench.lab.run(*shell, "j", "-o", "json", "storage", "flash", image)
+        again = bench.lab.run(*shell, "j", "-o", "json", "storage", "flash", "--send", image)
         assert again.returncode == 0, again.stderr
         assert json.loads(again.stdout)["received"] < image.stat().st_size - written + SENT_AHEAD
         assert medium.read_bytes() == image.read_bytes()

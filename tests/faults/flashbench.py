@@ -32,10 +32,15 @@ export:
 Flashing = Callable[..., AbstractContextManager[Bench]]
 
 
+FLASH = ("j", "storage", "flash", "--send")
+"""The command whose file goes over the connection, though the exporter is on this host."""
+
+
 def j(bench: Bench, *arguments: str | Path, timeout: float = 60, address: str | None = None) -> tuple[int, str, str]:
-    """Run `j storage`; returns status, stdout, and the error."""
+    """Run `j storage`, sending the file of a flash; returns status, stdout, and the error."""
+    method, *others = map(str, arguments)
     done = subprocess.run(
-        ["j", "storage", *map(str, arguments)],
+        ["j", "storage", method, *(["--send"] if method == "flash" else []), *others],
         env=bench.environment(address),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio import sleep
 from anyio.abc import ByteStream
-from flashbench import MIB, Flashing, assert_kept_back, file_digest, is_writing, j, result_of
+from flashbench import FLASH, MIB, Flashing, assert_kept_back, file_digest, is_writing, j, result_of
 from jumpstarter.client.core import DriverError
 from jumpstarter.common.utils import serve
 from jumpstarter.exporter import streams
@@ -76,7 +76,7 @@ def assert_true_of_the_medium(bench: Bench, image: Path, medium: Path, status: i
 def test_a_client_without_memory_leaves_the_medium_marked(
     flashing: Flashing, image: Path, medium: Path, room: int
 ) -> None:
-    with flashing(slow=100_000) as bench, bench.client("j", "storage", "flash", str(image)) as client:
+    with flashing(slow=100_000) as bench, bench.client(*FLASH, str(image)) as client:
         wait_for(is_writing(medium), 30)
         limit_memory(client.pid, room)
         status = client.process.wait(60)
@@ -107,7 +107,7 @@ def test_a_flash_takes_little_memory_at_both_ends_and_gives_it_back(flashing: Fl
     with flashing() as bench:
         before = resident(bench.pid)
         at_exporter = Memory(bench.pid)
-        with bench.client("j", "-o", "json", "storage", "flash", str(image)) as client:
+        with bench.client(*FLASH, "--output", "json", str(image)) as client:
             at_client = Memory(client.pid)
             result = result_of(client.line())
             assert at_client.growth < CLIENT

@@ -90,6 +90,7 @@ def test_random_frames_and_requests_leave_the_exporter_as_it_was(start: StartBen
     chance = random.Random(seed)
     with start("tcp") as bench, raw(bench) as wire, bench.connected() as client:
         assert wire.status("Reset", b"")[0] is grpc.StatusCode.OK  # for which it keeps a worker
+        client.children["board"].call("off")  # for which that has one of its own
         done, before = 0, bench.census(client)
         while done < MANY:
             size = chance.choice([0, 1, 20, 400])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from flashbench import CONFIG, Flashing, assert_kept_back, file_digest, j, result_of
+from flashbench import CONFIG, FLASH, Flashing, assert_kept_back, file_digest, j, result_of
 from jumpstarter_testing.loops import tmpfs
 from processes import descriptors, wait_for
 
@@ -116,7 +116,7 @@ def test_a_full_disk_for_the_log_disturbs_nobody(lab: Lab, image: Path, medium: 
         try:
             address = lab.runtime / "flashing.sock"
             wait_for(address.is_socket, 60)
-            done = lab.run("j", "storage", "flash", image, JUMPSTARTER_HOST=str(address))
+            done = lab.run(*FLASH, image, JUMPSTARTER_HOST=str(address))
             assert done.returncode == 0, done.stderr
             assert file_digest(medium) == file_digest(image)
         finally:

@@ -26,6 +26,7 @@ RESERVED_NAMES = frozenset(
         "portal",
         "resource_async",
         "stack",
+        "status",
         "status_changes",
         "status_changes_async",
         "status_monitor_async",

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from jumpstarter.common.exceptions import ConfigurationError, DeviceAbsentError, DeviceFaultyError
 from jumpstarter.driver import export, sleep
+from jumpstarter_driver_storage.blockdevices import write_back
 from jumpstarter_driver_storage.common import Position, StorageError
+from jumpstarter_driver_storage.devices import users_of
 from jumpstarter_driver_storage.mux import StorageMux
 
 from .board import Board
@@ -78,6 +80,8 @@ class DutlinkStorageMux(StorageMux, DutlinkConfig):
 
     def _turn_off(self, board: Board) -> None:
         was_host = board.position in ("host", None)
+        if was_host:
+            self.leave_host()
         board.storage("off", self.timeout_s)
         if was_host:
             self._wait_until_gone(board, "switched off")
@@ -151,6 +155,20 @@ class DutlinkStorageMux(StorageMux, DutlinkConfig):
             )
         board.disk = found[0]
         return found[0]
+
+    def leave_host(self) -> None:
+        """As of every mux; as long as it is not known where the storage is, any disk on USB may be its."""
+        board = self.board()
+        if self.storage_device is None and board.position is None:
+            for disk in self._disks(board):
+                if users := users_of(disk, self.rules()):
+                    raise StorageError(
+                        f"{board.device()}: nothing was switched yet, and its storage may be {disk}, which is in use "
+                        f"on this host: {', '.join(users)}",
+                        "unmount it, or set storage_device, by which the right one is known",
+                    )
+                write_back(disk)
+        super().leave_host()
 
     def medium_key(self) -> str:
         """The board and the place of its medium."""

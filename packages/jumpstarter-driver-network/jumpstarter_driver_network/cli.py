@@ -63,10 +63,12 @@ def network_commands(client: "NetworkClient") -> click.Group:
 
 def _serve(client: "NetworkClient", address: str) -> None:
     """Print the address and wait until the user says that it is enough; raises when the exporter is gone before."""
+    from jumpstarter.streams.portal import awaited
+
     from .forwarding import exporter_lost
 
     waiting = client.portal.start_task_soon(exporter_lost, client)
     with suppress(KeyboardInterrupt):
         click.echo(address)
-        waiting.result()
+        awaited(waiting)
     waiting.cancel()

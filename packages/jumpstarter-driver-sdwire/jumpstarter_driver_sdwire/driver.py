@@ -167,7 +167,7 @@ class SDWire(StorageMux):
     @export
     def off(self) -> None:
         """Bring the card to the host, since there is no third side: the device does not have it then."""
-        super().off()
+        self.switch(Position.OFF)  # it stays mounted where it is
 
     @export
     def recover(self) -> str:

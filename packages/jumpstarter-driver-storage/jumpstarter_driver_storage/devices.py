@@ -88,6 +88,20 @@ def users_of_device(device: BlockDevice, rules: Rules) -> list[str]:
     return list(_users(device, rules.procfs))
 
 
+def users_of(path: Path, rules: Rules) -> list[str]:
+    """Who on the host uses a block device; nobody where there is none, and of a file."""
+    device = _device_at(path, rules)
+    return users_of_device(device, rules) if device is not None else []
+
+
+def _device_at(path: Path, rules: Rules) -> BlockDevice | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return BlockDevice(found.st_rdev, rules.sysfs) if stat.S_ISBLK(found.st_mode) else None
+
+
 def unmount(path: Path, rules: Rules) -> list[str]:
     """Unmount what the host has mounted of a medium that leaves it, the latest first; returns the folders.
 
@@ -95,13 +109,9 @@ def unmount(path: Path, rules: Rules) -> list[str]:
     host uses it otherwise, it is no external medium, or the host itself lives on it; StorageError, too, for a file
     system that is in use. Nothing where there is no block device.
     """
-    try:
-        found = path.stat()
-    except OSError:
+    device = _device_at(path, rules)
+    if device is None:
         return []
-    if not stat.S_ISBLK(found.st_mode):
-        return []
-    device = BlockDevice(found.st_rdev, rules.sysfs)
     folders = list(_mounts(device, rules.procfs))
     users = list(_other_users(device, rules.procfs))
     if folders and (not device.is_external() or _OF_THE_HOST.intersection(folders)):

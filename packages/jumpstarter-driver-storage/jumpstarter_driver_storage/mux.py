@@ -119,6 +119,19 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
         """
         return None
 
+    def leave_host(self) -> None:
+        """Called before the medium is taken from the host: unmount it there, and bring to it what is cached.
+
+        StorageError where the host uses it, and nothing is switched then. Blocks.
+        """
+        try:
+            path = self.medium()
+        except DeviceAbsentError:
+            return
+        for folder in unmount(path, self.rules()):
+            self.logger.info("unmounted %s, since %s leaves the host", folder, path)
+        write_back(path)
+
     def rules(self) -> Rules:
         """What the medium has to be."""
         return Rules(internal=self.internal, max_size_bytes=self.max_size_bytes, serial=self.device_serial)
@@ -147,13 +160,13 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             raise StorageError(
                 f"the medium is incomplete: {what} was not written to the end", "flash it again, it stays with the host"
             )
-        self._leave_host()
+        self.leave_host()
         self.switch(Position.DUT)
 
     @export
     def off(self) -> None:
         """Connect the medium to nothing."""
-        self._leave_host()
+        self.leave_host()
         self.switch(Position.OFF)
 
     @export(read_only=True)
@@ -220,16 +233,6 @@ class StorageMux(StorageMuxFlasherInterface, Driver):
             )
             return None
         return super().release()
-
-    def _leave_host(self) -> None:
-        """Unmount what the host has mounted of the medium, bring to it what is cached, and leave it to nobody else."""
-        try:
-            path = self.medium()
-        except DeviceAbsentError:
-            return
-        for folder in unmount(path, self.rules()):
-            self.logger.info("unmounted %s, since %s leaves the host", folder, path)
-        write_back(path)
 
     def _journal(self) -> Journal:
         if self._mark is None:

@@ -228,7 +228,8 @@ def loop_change_fd(device: Path, other: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_an_image_of_five_gibibytes_crosses_the_boundaries(tmp_path: Path, make_loop: MakeLoop) -> None:
+@pytest.mark.parametrize("lend", [True, False], ids=["lent", "sent"])
+def test_an_image_of_five_gibibytes_crosses_the_boundaries(tmp_path: Path, make_loop: MakeLoop, *, lend: bool) -> None:
     image = tmp_path / "image"
     places = (0, 2 * GIB - 5, 2 * GIB + 70_000, 4 * GIB - 100_001, 4 * GIB + 3 * MIB, 5 * GIB - 9)
     with image.open("wb") as file:
@@ -239,7 +240,7 @@ def test_an_image_of_five_gibibytes_crosses_the_boundaries(tmp_path: Path, make_
     device = make_loop(5 * GIB + 4 * MIB)
     with serve(FileStorage(path=str(device))) as client:
         assert isinstance(client, StorageMuxFlasherClient)
-        result = client.flash(image, verify="full")
+        result = client.flash(image, verify="full", lend=lend)
     assert result is not None
     assert result.bytes == 5 * GIB
     assert result.received < 8 * MIB

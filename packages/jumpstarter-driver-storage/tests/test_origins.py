@@ -502,7 +502,8 @@ def test_the_client_reads_an_artifact_with_its_own_rights(
         with pytest.raises(OSError, match=r"download ended after|ended too early"):
             client.flash(url, fetch="client")
         assert client.state() == "host"
-        assert client.incomplete() is not None
+        # where the client failed before the exporter had begun, the medium is as it was
+        assert client.incomplete() is not None or medium.read_bytes() == CONTENT
 
 
 def test_the_client_reads_a_web_server(registry: Peer, medium: Path) -> None:

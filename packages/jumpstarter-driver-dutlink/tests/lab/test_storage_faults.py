@@ -88,6 +88,35 @@ def test_mounted_stick_is_unmounted_when_it_leaves_and_stays_while_it_is_in_use(
     assert not mountpoint.is_mount()
 
 
+def test_mounted_stick_is_not_taken_by_who_does_not_know_yet_where_it_is(board: DutlinkBoard, tmp_path: Path) -> None:
+    """As an exporter that was started anew."""
+
+    def new(link: str | None = None) -> DutlinkStorageMux:
+        return DutlinkStorageMux(off_seconds=0.1, storage_leeway=0, storage_timeout=30, storage_device=link)
+
+    with serve(new(str(LINK))) as client:
+        client.call("host")
+        until(LINK.exists)
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(LINK)], check=True)
+    subprocess.run(["mount", str(LINK), str(mountpoint)], check=True)
+    try:
+        with serve(new()) as client:
+            for method in ("dut", "off", "host"):
+                with pytest.raises(
+                    DriverError, match=f"its storage may be /dev/sd.*: mounted on {mountpoint}; unmount"
+                ):
+                    client.call(method)
+            assert board.mux == "host"
+        assert mountpoint.is_mount()
+    finally:
+        subprocess.run(["umount", str(mountpoint)], check=True)
+    with serve(new()) as client:
+        client.call("dut")
+    assert board.mux == "dut"
+
+
 def test_board_pulled_in_the_middle_of_a_flash(
     usb_bench: KernelBench, storage: StorageMuxFlasherClient, board: DutlinkBoard, stick: MassStorage, image: Path
 ) -> None:

@@ -88,7 +88,7 @@ def _watcher() -> Generator[Callable[[str], None]]:
     try:
         yield watch
     finally:
-        with suppress(OSError):
+        with suppress(OSError, subprocess.TimeoutExpired):  # it ends by itself, if not now
             watcher.communicate(end, timeout=1)
 
 

@@ -63,18 +63,8 @@ class Record:
 
     @property
     def is_live(self) -> bool:
-        """Whether somebody is writing it."""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
+        """Whether somebody is writing it; while the newer part is made, the older one has the lock."""
+        return _is_locked(self.path) or (not self.path.exists() and _is_locked(self.earlier))
 
     @property
     def size(self) -> int:
@@ -157,6 +147,20 @@ class Record:
             if not os.path.samestat(os.fstat(fd), self.path.stat()):
                 return self.path.open("rb")
         return None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def is_event(entry: Entry, event: str) -> bool:

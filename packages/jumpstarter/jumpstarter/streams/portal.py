@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
@@ -60,12 +62,29 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+WAKE = 0.5
+"""Seconds after which who waits for a future looks whether there was a signal."""
+
+
+def awaited(future: Future[T]) -> T:
+    """The result of a future.
+
+    Waits piece by piece: a signal that comes right before a wait is handled only once that is over.
+    """
+    while True:
+        try:
+            return future.result(WAKE)
+        except TimeoutError:
+            if future.done():  # with an error of that kind, or just now
+                return future.result()
+
+
 class LazyPortal:
     """The process's portal, whose event loop starts with the first call."""
 
     def call(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run a function on the loop and wait for its result."""
-        return shared_portal().call(func, *args)
+        return awaited(shared_portal().start_task_soon(func, *args))
 
     def start_task_soon(self, func: Callable[..., Any], *args: Any, name: object = None) -> Any:
         """Start a function on the loop; returns a concurrent Future, whose `cancel` cancels it."""
@@ -108,7 +127,7 @@ def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float)
     running: Future[None] = portal.start_task_soon(run)
     running.add_done_callback(ended)
     try:
-        value, close = opened.result()
+        value, close = awaited(opened)
     except BaseException:
         running.cancel()
         wait([running], patience)
@@ -118,4 +137,4 @@ def entered(portal: Portal, cm: AbstractAsyncContextManager[T], patience: float)
     finally:
         with suppress(RuntimeError):  # the loop has ended, and that with it
             close()
-        running.result()
+        awaited(running)
