@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,3 +21,11 @@ def host_of_our_own() -> Iterator[Path]:
         for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "JMP_LOCK_DIR"):  # short: the path of a socket has to fit
             patch.setenv(variable, directory)
         yield Path(directory)
+
+
+@pytest.fixture(autouse=True)
+def errors_for_people() -> Iterator[None]:
+    """A command that a test runs in its own process, with `-o json`, has that for itself."""
+    yield
+    if (errors := sys.modules.get("jumpstarter.cli.errors")) is not None:
+        errors.use_json(False)

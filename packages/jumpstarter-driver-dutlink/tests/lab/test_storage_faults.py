@@ -102,7 +102,9 @@ def test_mounted_stick_is_not_taken_by_who_does_not_know_yet_where_it_is(board: 
     subprocess.run(["mkfs.ext4", "-q", "-F", str(LINK)], check=True)
     subprocess.run(["mount", str(LINK), str(mountpoint)], check=True)
     try:
-        with serve(new()) as client:
+        started_anew = new()
+        started_anew.board().forget_position()
+        with serve(started_anew) as client:
             for method in ("dut", "off", "host"):
                 with pytest.raises(
                     DriverError, match=f"its storage may be /dev/sd.*: mounted on {mountpoint}; unmount"
