@@ -69,6 +69,8 @@ class DutlinkStorageMux(StorageMux, DutlinkConfig):
         if board.position == "dut" and board.is_powered(self.timeout_s):
             self.logger.warning("the storage is taken from a DUT that has power; what it was writing is lost")
         if position is not Position.OFF and board.position != "off":
+            if position is Position.HOST and board.position != "dut":
+                self.leave_host()  # for a moment; on the way to elsewhere, who asked for that has left it
             self._turn_off(board)
             sleep(self.off_seconds)
         if position is Position.HOST:
@@ -80,8 +82,6 @@ class DutlinkStorageMux(StorageMux, DutlinkConfig):
 
     def _turn_off(self, board: Board) -> None:
         was_host = board.position in ("host", None)
-        if was_host:
-            self.leave_host()
         board.storage("off", self.timeout_s)
         if was_host:
             self._wait_until_gone(board, "switched off")

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from jumpstarter.streams.portal import WAKE
+
 from .attached import Attached
 from .items import Data, Dropped, Event, Item, Refused
-
-LOOK = 0.5
-"""Seconds after which a wait looks for a signal that came just before it began, and so did not end it."""
 
 Source = Callable[[bytes], bool]
 """Takes what was read from the input, nothing at its end; true when the user wants to leave."""
@@ -93,7 +92,7 @@ class Joined:
         files: list[int] = [done.fileno()] + ([] if self.input_fd is None else [self.input_fd])
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while True:
-            left = LOOK if deadline is None else min(LOOK, max(0.0, deadline - time.monotonic()))
+            left = WAKE if deadline is None else min(WAKE, max(0.0, deadline - time.monotonic()))
             ready, _, _ = select.select(files, [], [], left)
             if done.fileno() in ready:
                 return True

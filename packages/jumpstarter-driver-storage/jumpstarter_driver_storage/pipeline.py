@@ -25,7 +25,7 @@ from .devices import Rules
 from .images import SPARSE_MAGIC, Bmap, BmapFilter, Data, ImageError, Item, Raw, Sparse, Unfolding
 from .medium import Medium, Revive, open_medium
 from .tracker import Tracker
-from .verification import Expectations, verify, with_digests
+from .verification import Expectations, lacks_digests, verify, with_digests
 
 AHEAD = 1
 """Batches that wait between reading and writing."""
@@ -126,7 +126,9 @@ async def _transfer(medium: Medium, source: Source, plan: Plan, tracker: Tracker
     async def digest() -> None:
         async with read_from, digested:
             async for batch in read_from:
-                await digested.send(await in_thread(with_digests, batch) if plan.verify != "off" else batch)
+                if plan.verify != "off" and lacks_digests(batch):
+                    batch = await in_thread(with_digests, batch)
+                await digested.send(batch)
 
     with ungrouped():
         async with write_from, create_task_group() as tasks:  # both are cancelled before they could find this closed

@@ -71,6 +71,11 @@ def blocks_of(offset: int, length: int) -> list[int]:
     return [first, *([BLOCK] * (rest // BLOCK)), *([rest % BLOCK] if rest % BLOCK else [])]
 
 
+def lacks_digests(batch: list[Item]) -> bool:
+    """Whether there are data whose sender has not told the digests of their blocks."""
+    return any(isinstance(item, Data) and not item.digests for item in batch)
+
+
 def with_digests(batch: list[Item]) -> list[Item]:
     """The items, data with the digests of their blocks."""
     return [

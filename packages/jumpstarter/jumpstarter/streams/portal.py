@@ -63,14 +63,11 @@ os.register_at_fork(after_in_child=_forget)
 
 
 WAKE = 0.5
-"""Seconds after which who waits for a future looks whether there was a signal."""
+"""Seconds after which who waits looks for a signal that came right before the wait, and so did not end it."""
 
 
 def awaited(future: Future[T]) -> T:
-    """The result of a future.
-
-    Waits piece by piece: a signal that comes right before a wait is handled only once that is over.
-    """
+    """The result of a future, waited for piece by piece; see WAKE."""
     while True:
         try:
             return future.result(WAKE)
